@@ -86,7 +86,7 @@ class Pages:
         try:
             await page.accept()
             settings, folder = self._services.settings, self._services.run_folder.folder
-            await run_workstation(page, self._url, visit.secret, settings, folder)
+            await run_workstation(page, self._url, visit, settings, folder)
         finally:
             self._open -= 1
         with contextlib.suppress(RuntimeError, TimeoutError, WebSocketDisconnect):  # it is gone

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sdterm.core.settings.settings import SETTINGS, Settings, is_owners
 from sdterm.core.text import printable
+from sdterm.host.access.policy import Visit
 from sdterm.host.child import Child
 
 _log = logging.getLogger(__name__)
@@ -26,19 +28,24 @@ _READY = b"__GANGLION__\n"
 _BEFORE = 20  # lines that may come before it
 _DATA, _META = b"D", b"M"
 _BYE = 5.0  # seconds to save what was typed
+_LOOK = 1.0  # seconds between two looks at a token
+_SLOWEST = 30.0  # seconds in which a page takes what is sent to it
+_PICTURE = re.compile(r"pictures/\d{1,12}")
 
 
-async def run_workstation(page: WebSocket, url: str, secret: str, settings: Settings, folder: Path) -> None:
-    """Show a workstation in a page until that is closed, or the workstation left. url, secret: of the host's port.
-    folder: the host's own."""
+async def run_workstation(page: WebSocket, url: str, visit: Visit, settings: Settings, folder: Path) -> None:
+    """Show a workstation in a page until that is closed, the workstation left, or its visitor's token no longer valid.
+    url: of the host's port. folder: the host's own."""
     token = folder / f"page-{secrets.token_hex(8)}"
     try:
         with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secret)
+            file.write(visit.secret)
         environ = _environment(settings, _side(page, "width", 80), _side(page, "height", 24))
         certificate = settings["tls_certfile"]
         child = await Child.start(_command(url, token, certificate), folder, _LONGEST, environ)
-        talking = [asyncio.create_task(each) for each in (_to_page(child, page), _from_page(child, page))]
+        talking = [
+            asyncio.create_task(each) for each in (_to_page(child, page), _from_page(child, page), _let_in(visit))
+        ]
         draining = asyncio.create_task(child.stderr.read())
         try:
             await asyncio.wait(talking, return_when=asyncio.FIRST_COMPLETED)
@@ -93,7 +100,9 @@ def _side(page: WebSocket, name: str, usual: int) -> int:
 
 async def _to_page(child: Child, page: WebSocket) -> None:
     """What the workstation draws and wants, until it ends."""
-    with contextlib.suppress(asyncio.IncompleteReadError, WebSocketDisconnect, ConnectionError, ValueError):
+    with contextlib.suppress(
+        asyncio.IncompleteReadError, WebSocketDisconnect, ConnectionError, ValueError, TimeoutError
+    ):
         for _ in range(_BEFORE):
             if await child.stdout.readline() == _READY:
                 break
@@ -103,14 +112,20 @@ async def _to_page(child: Child, page: WebSocket) -> None:
                 return
             payload = await child.stdout.readexactly(size)
             if kind == _DATA:
-                await page.send_bytes(payload)
+                async with asyncio.timeout(_SLOWEST):
+                    await page.send_bytes(payload)
             elif kind == _META:
                 wants = json.loads(payload)
                 if wants.get("type") == "exit":
                     return
-                if wants.get("type") == "open_url":
-                    url, new_tab = str(wants["url"]), bool(wants.get("new_tab"))
-                    await page.send_text(json.dumps(["open_url", {"url": url, "new_tab": new_tab}]))
+                if wants.get("type") == "open_url" and _PICTURE.fullmatch(url := str(wants["url"])):
+                    await page.send_text(json.dumps(["open_url", {"url": url, "new_tab": True}]))
+
+
+async def _let_in(visit: Visit) -> None:
+    """Wait until the visitor may no longer be here."""
+    while visit.guest.tokens.is_valid(visit.guest.token):
+        await asyncio.sleep(_LOOK)
 
 
 async def _from_page(child: Child, page: WebSocket) -> None:

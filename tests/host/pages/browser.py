@@ -27,15 +27,31 @@ class Page:
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.opened: list[str] = []
         """Addresses of other tabs that it opened."""
+        self._name = self._password = ""
+        self._telling: set[asyncio.Task[None]] = set()
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         async for message in self._socket:
             given = message.json()
-            if given.get("method") == "Page.windowOpen":
-                self.opened.append(given["params"]["url"])
+            match given.get("method"):
+                case "Page.windowOpen":
+                    self.opened.append(given["params"]["url"])
+                case "Fetch.requestPaused":
+                    self._tell("Fetch.continueRequest", requestId=given["params"]["requestId"])
+                case "Fetch.authRequired":
+                    login = {"response": "ProvideCredentials", "username": self._name, "password": self._password}
+                    wanted = given["params"]["requestId"]
+                    self._tell("Fetch.continueWithAuth", requestId=wanted, authChallengeResponse=login)
             if waiting := self._answers.pop(given.get("id", 0), None):
                 waiting.set_result(given)
+
+    def _tell(self, method: str, **parameters: Any) -> None:
+        """Without waiting for an answer."""
+        said = {"id": next(self._numbers), "method": method, "params": parameters}
+        task = asyncio.create_task(self._socket.send_json(said))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def do(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -47,11 +63,14 @@ class Page:
         return result
 
     async def open(self, url: str, login: str = "") -> None:
-        """login: `NAME:PASSWORD`, as a browser sends it once its user has typed it."""
+        """login: `NAME:PASSWORD`, as the user types it when the browser asks."""
         if login:
-            header = "Basic " + base64.b64encode(login.encode()).decode()
-            await self.do("Network.setExtraHTTPHeaders", headers={"Authorization": header})
+            self._name, _, self._password = login.partition(":")
+            await self.do("Fetch.enable", handleAuthRequests=True)
         await self.do("Page.navigate", url=url)
+        if login:
+            await self.until("document.readyState == 'complete'")
+            await self.do("Fetch.disable")
 
     async def value(self, script: str) -> Any:
         found = await self.do("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
