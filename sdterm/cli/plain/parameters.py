@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from sdterm.cli.plain.words import of_picture
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
+from sdterm.messages import message
 from sdterm.tui.differing import as_told
 from sdterm.tui.fields import ROWS, Field, field_of, parts, quick_field
 from sdterm.tui.language import counted, tr
@@ -148,7 +150,8 @@ def _fields() -> Mapping[str, Field]:
     for row in FIELDS.values():
         if row.name not in _PROMPTS:
             shown = quick_field(row.name)
-            found.setdefault(row.name, shown if len(shown.rows) == 1 else Field((row,)))  # width alone is no size
+            alone = Field((replace(row, label=row.name.replace("_", " ").capitalize()),))  # width alone is no size
+            found.setdefault(row.name, shown if len(shown.rows) == 1 else alone)
             for name in filter(None, (shown.id, row.option.removeprefix("--"), row.a1111, row.label)):
                 found.setdefault(name, shown)
     return found
@@ -161,5 +164,5 @@ def _named_field(words: str) -> tuple[Field, str]:
     for many in range(len(said), 0, -1):
         if field := known.get(normal(" ".join(said[:many]))):
             return field, " ".join(said[many:])
-    field = find("parameter", said[0] if said else "", _fields(), more=" " + tr("`values all` tells them."))
+    field = find("parameter", said[0] if said else "", _fields(), more=message("`values all` tells them all."))
     return field, " ".join(said[1:])
