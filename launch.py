@@ -617,7 +617,8 @@ def run_uv(words: Sequence[str], place: Place, settings: Mapping[str, str], mete
     with place.log.open("a", encoding="utf-8") as log:
         log.writelines(f"{line}\n" for line in meter.said)
     if code:
-        say(f"uv stopped, and pip goes on: {meter.said[-1] if meter.said else code}")
+        reasons = [line for line in meter.said if re.match(r"error|×", line)]
+        say(f"uv stopped, and pip goes on: {(reasons + meter.said + ['it does not say why'])[0]}")
     return True
 
 
@@ -708,6 +709,7 @@ class Meter:
         self.said = list[str]()
         """The lines that were heard, but for uv's bars."""
         self._have = dict[str, float]()  # package → bytes that were fetched
+        self._prepared = -1  # packages that are ready, as uv counts them
         self._before = {*installed(packages).items()}
         self._phase, self._since, self._rest = "Resolving", time.monotonic(), ""
 
@@ -719,15 +721,16 @@ class Meter:
 
     def _hear_line(self, line: str) -> None:
         amount = r"([\d.]+) ?(bytes|[kKMG]?i?B)"
-        of_uv = re.match(rf"([\w.-]+)\s+[-\s]*{amount}/{amount}$", line)
+        prepared = re.search(r"Preparing packages\.\.\. \((\d+)/\d+\)", line)
+        bars = re.findall(rf"([\w.-]+) +-+ +{amount}/{amount}", line)
         of_pip = re.match(rf"(?:Downloading|Using cached|Processing) (?:.*/)?([^/]+)\.whl(?: \({amount}\))?$", line)
-        if of_uv:
+        if prepared or bars:
             self._turn_to("Fetching")
-            name, have, unit, size, unit_of_size = of_uv.groups()
-            self._have[plain(name)] = in_bytes(have, unit)
-            self.sizes[plain(name)] = in_bytes(size, unit_of_size)
-            return
-        if of_pip:
+            self._prepared = int(prepared[1]) if prepared else self._prepared
+            for name, have, unit, size, unit_of_size in bars:
+                self._have[plain(name)] = in_bytes(have, unit)
+                self.sizes[plain(name)] = in_bytes(size, unit_of_size)
+        elif of_pip:
             self._turn_to("Fetching")
             file, size, unit = of_pip.groups()
             name = plain(file.partition("-")[0])
@@ -740,7 +743,7 @@ class Meter:
         resolved = re.match(r"Resolved (\d+) package", line)
         if resolved and int(resolved[1]) <= len(self.sizes.keys() - pinned(HERE / "constraints-cuda.txt").keys()):
             self._want_no_cuda()
-        if re.match(r"[\w ]", line):  # else it is a bar or a wheel that turns
+        if line and not bars and not re.match("[\u2800-\u28ff\u2588-\u2593]", line):  # no wheel that turns, no bar
             self.said.append(line)
 
     def _turn_to(self, phase: str) -> None:
@@ -763,9 +766,13 @@ class Meter:
             share = sum(self.sizes[name] for name in names) / (total or 1)
             told = f"{len(names)} of {len(self.sizes)} packages"
         else:
-            share = min(1, sum(have.values()) / (total or 1))
-            whole = sum(have.get(name, 0) > 0.98 * size for name, size in self.sizes.items())  # sizes are said rounded
-            told = f"{whole} of {len(self.sizes)} packages, {amounts(sum(have.values()), total)}"
+            if self._prepared >= 0:  # uv begins to fetch all of them at once; what is on this machine has no bar
+                total = sum(self.sizes[name] for name in have)
+            whole = sum(have.get(name, 0) > 0.98 * size for name, size in self.sizes.items())
+            whole = max(whole, self._prepared)
+            share = min(1, sum(have.values()) / total) if total else whole / len(self.sizes)
+            told = f"{whole} of {len(self.sizes)} packages"
+            told += f", {amounts(sum(have.values()), total)}" if total else ""
         passed = time.monotonic() - self._since
         left = f", {duration(passed / share - passed)} left" if passed > 2 and 0.01 < share < 1 else ""
         return self._phase, share, told + left
@@ -774,7 +781,8 @@ class Meter:
         """The bytes that were fetched of each package."""
         for file in self.temporary.glob("pip-unpack-*/*.whl") if self.temporary else ():
             with suppress(OSError):
-                self._have[plain(file.name.partition("-")[0])] = file.stat().st_size
+                name, size = plain(file.name.partition("-")[0]), file.stat().st_size
+                self._have[name], self.sizes[name] = size, max(size, self.sizes.get(name, 0))  # sizes are said rounded
         return self._have
 
 
@@ -841,7 +849,8 @@ def amounts(have: float, total: float) -> str:
 
 def duration(seconds: float) -> str:
     """`8 s`, `3:05 min`"""
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02} min" if minutes else f"{rest} s"
 
 
 def ask(python: str | Path, code: str) -> str:

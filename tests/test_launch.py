@@ -606,8 +606,8 @@ def test_how_far_pip_is_is_read_from_what_it_says_and_has_fetched(tmp_path: Path
 
 def test_how_far_uv_is_is_read_from_its_bars(tmp_path: Path) -> None:
     meter = launch.Meter({"torch": 5e8, "numpy": 1.7e7, "nvidia-cublas": 4e8}, tmp_path)
-    meter.hear("\x1b[2mResolved \x1b[1m2 packages\x1b[0m in 2ms\r\n\x1b[2mtorch ------ 100.00 MiB/200.")
-    meter.hear("00 MiB\r\nnumpy    --- 1.00 MiB/16.00 MiB\r")
+    meter.hear("\x1b[2mResolved \x1b[1m2 packages\x1b[0m in 2ms\r\n⠙ Preparing packages... (0/2)  \x1b[2mtorch ")
+    meter.hear("--------- 100.00 MiB/200.00 MiB  numpy \x1b[32m-----\x1b[0m 1.00 MiB/16.00 MiB \r")
     phase, share, told = meter.state()
     assert (phase, told, round(216 * (share or 0))) == ("Fetching", "0 of 2 packages, 106 of 226 MB", 101)
 

@@ -24,8 +24,8 @@ from sdterm.events import Cancelled, Done
 from sdterm.host.api import MOST_BYTES as MOST_JSON_BYTES
 from sdterm.host.inputs import GRACE
 from sdterm.host.services import HostServices
-from tests.host.conftest import REPOSITORY, StartHost, submission
-from tests.host.running import wait_until
+from tests.host.conftest import StartHost, submission
+from tests.host.running import REPOSITORY, wait_until
 from tests.host.test_api import problem
 from tests.host.test_pictures import image
 

@@ -82,8 +82,8 @@ COMMANDS = (
 def _command(name: str) -> Command:
     """Raises UnknownNameError."""
     names = {command.name: command for command in COMMANDS}
-    more = " " + tr("`help` tells them.")
-    return find("command", name, {**names, "exit": names["quit"], "?": names["help"]}, more=more)
+    also = {"prompt": names["generate"], "exit": names["quit"], "?": names["help"]}
+    return find("command", name, {**names, **also}, more=message("`help` tells them all."))
 
 
 def run(talk: Dialogue) -> int:
@@ -98,7 +98,7 @@ def run(talk: Dialogue) -> int:
     failed = False
     while True:
         try:
-            line = talk.lines.ask(tr("Command: "), said)
+            line = talk.lines.ask(tr("Command:"), said)
         except KeyboardInterrupt:
             talk.say("")
             line = None
@@ -106,7 +106,7 @@ def run(talk: Dialogue) -> int:
             break
         said = [*said, line][-200:]
         try:
-            failed = not _obey(talk, line)
+            failed = not _obey(talk, line) or failed
         except EOFError:
             break
     talk.say(tr("Goodbye. What is queued goes on."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from sdterm.cli.plain.words import of_picture
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
+from sdterm.messages import message
 from sdterm.tui.differing import as_told
 from sdterm.tui.fields import ROWS, Field, field_of, parts, quick_field
 from sdterm.tui.language import counted, tr
@@ -23,9 +25,9 @@ _PROMPTS = ("prompt", "negative_prompt")
 
 
 def change(talk: Dialogue, words: str) -> None:
-    field, text = _named_field(words or talk.ask(tr("Parameter: ")))
+    field, text = _named_field(words or talk.ask(tr("Parameter:")))
     if not text:
-        text = talk.ask(tr("{label}, now {value}: ", label=tr(field.label), value=_told(talk, field)))
+        text = talk.ask(tr("{label}, now {value}:", label=tr(field.label), value=_told(talk, field)))
     if text:
         _give(talk, field, text)
 
@@ -48,7 +50,7 @@ def reset(talk: Dialogue, words: str) -> None:
         talk.change(talk.form.draft.but(**dict.fromkeys(talk.form.draft.fields)), tr("all parameters"))
         talk.say(tr("All parameters are as the settings say."))
         return
-    field, _ = _named_field(words or talk.ask(tr("Parameter: ")))
+    field, _ = _named_field(words or talk.ask(tr("Parameter:")))
     talk.change(talk.form.draft.but(**dict.fromkeys(row.name for row in field.rows)), tr(field.label))
     _tell(talk, field)
 
@@ -78,7 +80,7 @@ def _told(talk: Dialogue, field: Field) -> str:
 
 
 def pick(talk: Dialogue, words: str) -> None:
-    words = words or talk.ask(tr("What to pick, like sampler, scheduler, model, size, styles, or a picture's number: "))
+    words = words or talk.ask(tr("What to pick, like sampler, scheduler, model, size, styles, or a picture's number:"))
     if re.fullmatch(r"#?\d+", words):
         picture = talk.meant(words)
         talk.picture = picture.id
@@ -108,7 +110,7 @@ def _chosen(talk: Dialogue, choices: Sequence[Choice]) -> str:
             if rest > 0
             else tr("Enter keeps it.")
         )
-        answer = talk.ask(f"{more} {tr('Number or name: ')}")
+        answer = talk.ask(f"{more} {tr('Number or name:')}")
         if answer.isdecimal() and 0 < int(answer) <= len(choices):
             return choices[int(answer) - 1].name
         if answer:
@@ -148,7 +150,8 @@ def _fields() -> Mapping[str, Field]:
     for row in FIELDS.values():
         if row.name not in _PROMPTS:
             shown = quick_field(row.name)
-            found.setdefault(row.name, shown if len(shown.rows) == 1 else Field((row,)))  # width alone is no size
+            alone = Field((replace(row, label=row.name.replace("_", " ").capitalize()),))  # width alone is no size
+            found.setdefault(row.name, shown if len(shown.rows) == 1 else alone)
             for name in filter(None, (shown.id, row.option.removeprefix("--"), row.a1111, row.label)):
                 found.setdefault(name, shown)
     return found
@@ -161,5 +164,5 @@ def _named_field(words: str) -> tuple[Field, str]:
     for many in range(len(said), 0, -1):
         if field := known.get(normal(" ".join(said[:many]))):
             return field, " ".join(said[many:])
-    field = find("parameter", said[0] if said else "", _fields(), more=" " + tr("`values all` tells them."))
+    field = find("parameter", said[0] if said else "", _fields(), more=message("`values all` tells them all."))
     return field, " ".join(said[1:])
