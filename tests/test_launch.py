@@ -344,7 +344,7 @@ def test_an_upgrade_carries_on_from_any_moment(clone: Clone, tmp_path: Path, has
     (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==9.9\n")
     clone.shown()
     whole = files_of(venv)
-    for moment in [0, 1, *chance.sample(range(2, 300), 8)]:
+    for moment in [1 if has_uv else 0, 1, *chance.sample(range(2, 300), 8)]:  # uv puts nothing aside
         shutil.rmtree(venv)
         shutil.copytree(tmp_path / "old", venv, symlinks=True)
         number = chance.choice(ENDS)
