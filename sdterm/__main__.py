@@ -22,7 +22,7 @@ def main() -> None:
             pass  # the command line says what is wrong
         else:
             try:
-                if not settings["plain"]:
+                if not (settings["plain"] or settings["nowebui"]):
                     work(settings)
                     return
             except DataRootError:

@@ -1,16 +1,19 @@
-"""The plugin contract, version 1: what a plugin author reads first.
+"""The plugin contract, version 1. Plugin authors read this file first.
 
-A plugin is a module with functions marked `@hookimpl`, named like the hooks at the end of this file. Each returns a
-list of the frozen descriptors defined here. sdterm's own samplers, savers and model families are plugins like yours.
-What the functions return is listed in the order of the plugins; `@hookimpl(tryfirst=True)` puts it before that of all
-others and `trylast=True` behind it.
+A plugin is a module with functions marked `@hookimpl` and named like the hooks at the end of this file. Each function
+returns a list of the frozen descriptors defined here. sdterm's own samplers, savers and model families are plugins,
+too. Descriptors are listed in the order of their plugins; `@hookimpl(tryfirst=True)` moves those of a function before
+all others, `trylast=True` after them.
 
 Conventions: latents are `[B, C, H/f, W/f]` float32 unless said (C channels, f pixels per cell, from the model family);
 images `[H, W, 3]` uint8 sRGB; sizes in pixels, memory in bytes, time in seconds. A sigma is the standard deviation of
 the noise in a latent whose signal is unscaled (k-diffusion's convention).
 
-Only the `noise` and `rng` a plugin is handed may be used for randomness: image k of a batch must equal the single
-image with that seed, and a stopped job must continue bit for bit.
+Randomness may come only from the `noise` and `rng` arguments: image k of a batch must equal the single image with
+that seed, and a stopped job must continue bit for bit.
+
+Texts for users, such as the help of an option or the sentence of a `PluginError`, may be plain strings. With
+`sdterm.messages.message("{name} is too large.", name=…)` they can be translated.
 """
 
 from __future__ import annotations
@@ -39,14 +42,14 @@ OptionValue = bool | int | float | str
 
 
 class PluginError(SdtermError):
-    """A plugin says, in one sentence for the user, why it cannot do what was asked."""
+    """The plugin cannot do what the user asked for. The message is a sentence for the user and says why."""
 
     code = "plugin_failed"
 
 
 @dataclass(frozen=True)
 class Option:
-    """A value the user may set per request. Its type is its default's; numbers may be bounded."""
+    """A value that the user can set for each request. It has the type of its default; numbers may have bounds."""
 
     name: str
     default: OptionValue
@@ -54,17 +57,17 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     infotext: str = ""
-    """Its key in an image's infotext, where it is written unless it has its default; unset, the name's own words."""
+    """The key in the infotext, which has the option unless it has its default. Unset: the words of the name."""
     a1111: str = ""
-    """A1111's setting of the same meaning, which its HTTP API may give."""
+    """The setting of A1111 with the same meaning, which requests over its HTTP API may use."""
     choices: tuple[str, ...] = ()
-    """All values there are, of a text with few."""
+    """All allowed values, for a text that has only a few."""
     is_image: bool = False
-    """Whether it is a picture, of a denoise hook or postprocessor. Its default is "": no picture. A request has the
-    SHA-256 of an input; the function gets uint8 `[H, W, 3]`, or `[H, W, 4]` with transparency, not to be written to, or
-    None where there is none."""
+    """Whether the option is an image, for denoise hooks and postprocessors. The default is "", which means no image.
+    The request has the SHA-256 of an input; the function receives a read-only uint8 array `[H, W, 3]`, or `[H, W, 4]`
+    with transparency, or None without an image."""
     unset: bool = False
-    """Of a pipeline: unless a request sets it, it is not given at all; its default only tells its type."""
+    """For pipelines: pass the option only if a request sets it. The default then only determines its type."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -78,18 +81,18 @@ class PromptText:
     negative: str = ""
     styles: tuple[str, ...] = ()
     first_seed: bool = False
-    """True: the image is drawn with the job's first seed rather than its own, so that nothing but the text differs."""
+    """Generate the image with the job's first seed instead of its own, so that only the text differs."""
 
 
 @dataclass(frozen=True)
 class PromptContext:
-    """What a transform may look at besides the text."""
+    """What a transform can use besides the text."""
 
     styles: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Name → (prompt, negative prompt), from the user's styles files."""
     wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Name → lines, from the text files under `wildcards/` of the data folder: `animals/birds` is that folder's
-    `animals/birds.txt`. Read when it is asked for."""
+    """Name → lines, from the text files in `wildcards/` of the data folder: `animals/birds` is `animals/birds.txt`
+    there. A file is read on first use."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,11 @@ class PromptTransform:
     """Rewrites prompts. `transform(prompt, rng, context, **options)` returns one text, or several to spread over
     images: `prompt` a PromptText, `rng` a random.Random, `context` a PromptContext.
 
-    Transforms are applied by ascending `order`; `rng` is seeded by image seed and transform. Raise `PluginError`
+    Transforms are applied by ascending `order`; `rng` is seeded with image seed and transform. Raise `PluginError`
     to refuse a prompt.
 
-    default: whether it is applied to every prompt, or only where a request names it. draws_all: whether a job grows
-        until each of its texts has an image.
+    default: whether the transform is applied to every prompt, or only if a request names it. draws_all: whether the
+        job grows until each text has an image.
     """
 
     id: str
@@ -117,27 +120,28 @@ class PromptTransform:
 
 
 class Denoised(NamedTuple):
-    """What a denoiser call gives. `x0`: the guided prediction of the clean latents, shaped like x.
-    `uncond`: the unguided one, only for samplers that declare `needs_uncond`."""
+    """The result of a denoiser call. `x0`: the guided prediction of the clean latents, with the shape of x.
+    `uncond`: the unguided prediction, only for samplers that declare `needs_uncond`."""
 
     x0: torch.Tensor
     uncond: torch.Tensor | None
 
 
 class Denoise(Protocol):
-    """`denoise(x, sigma)`: x `[B, C, h, w]`, sigma `[B]` on the CPU, all equal. Raises to cancel: let it pass."""
+    """`denoise(x, sigma)`: x `[B, C, h, w]`, sigma `[B]` on the CPU, all equal. It raises an exception to cancel a job:
+    do not catch it."""
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> Denoised: ...
 
 
 class Noise(Protocol):
-    """`noise(sigma, sigma_next)`: fresh unit noise shaped like x, each image's from its own generator."""
+    """`noise(sigma, sigma_next)`: new unit noise with the shape of x, for each image from its own generator."""
 
     def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor: ...
 
 
 class StepCallback(Protocol):
-    """`callback(i, denoised)`: call once per step, after its first denoiser call. i counts from 0."""
+    """`callback(i, denoised)`: call it once per step, after the first denoiser call of the step. i counts from 0."""
 
     def __call__(self, i: int, denoised: torch.Tensor) -> None: ...
 
@@ -167,8 +171,8 @@ class ModelSampling(Protocol):
 
 
 class Tail(NamedTuple):
-    """The end of a way down the noise levels, for what begins with an image. `level`: the sigma at which noise is mixed
-    into it; `sigmas`: those to walk, float32 [n+1] on the CPU, as `sample` gets them."""
+    """The last part of a schedule, for a run that starts from an image. `level`: the sigma of the noise that is added
+    to the image; `sigmas`: the noise levels to sample, float32 [n+1] on the CPU, as `sample` receives them."""
 
     level: torch.Tensor
     sigmas: torch.Tensor
@@ -178,23 +182,25 @@ class Tail(NamedTuple):
 class Sampler:
     """A sampling algorithm.
 
-    sample: `sample(denoise, x, sigmas, *, noise, callback, **options) -> x`, a loop in k-diffusion's shape, from noisy
-        x `[B, C, h, w]` down `sigmas` (float32 [n+1], on the CPU, so that reading one never waits for a GPU) to clean
-        latents; see `Denoise`, `Noise` and `StepCallback`. Every declared option is given by keyword.
-    grid: where its noise levels come from. `schedule`: the chosen scheduler; `own`: `own_sigmas(steps, sampling)`,
-        and the scheduler is ignored.
-    own_tail: where such a sampler goes from an image: `own_tail(steps, kept, sampling, schedule)` → a `Tail`. Of a way
-        of `steps` steps it has the last ones, `kept` levels after the noisiest and before the clean end; `schedule` is
-        the way of the scheduler. Unset: the last kept + 1 steps of its own way.
+    sample: `sample(denoise, x, sigmas, *, noise, callback, **options) -> x`, a loop like k-diffusion's, from noisy
+        x `[B, C, h, w]` along `sigmas` (float32 [n+1] on the CPU, so that reading one never waits for a GPU) to clean
+        latents; see `Denoise`, `Noise` and `StepCallback`. Every declared option is passed by keyword.
+    grid: where the noise levels come from. `schedule`: from the chosen scheduler; `own`: from
+        `own_sigmas(steps, sampling)`, and the scheduler is ignored.
+    own_tail: the noise levels of such a sampler for a run that starts from an image:
+        `own_tail(steps, kept, sampling, schedule)` → a `Tail` with the last part of `steps` steps: `kept` levels
+        between the noisiest one and the clean end; `schedule` has the scheduler's levels. Unset: the last kept + 1
+        steps of the sampler's own levels.
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
-    sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
-        and `sample` is given them, too, by the keyword `sampling`. With a `predicts_noise` that is true they take the
-        answer of a network that predicts velocities for noise, as A1111's LCM does.
-    noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
+    sampling: returns the noise levels that the sampler works with, made from those of the model. The schedule and the
+        timesteps of the network then use them, and `sample` receives them as the keyword `sampling`. If they have a
+        `predicts_noise` that is true, the output of a network that predicts velocities is read as noise, as in
+        A1111's LCM.
+    noise: what `noise` returns. `sequential`: the next numbers of each image; `brownian`: the increment of each image's
         Brownian motion from sigma to sigma_next, for SDE solvers.
-    models: the kinds of model it can integrate. A solver of dx/dsigma = (x - x0) / sigma can do both; one that adds
-        noise on the way, or calculates with signal and noise apart, is right for one of them.
+    models: the kinds of model that the sampler can integrate. A solver of dx/dsigma = (x - x0) / sigma can do both; one
+        that adds noise, or treats signal and noise separately, is right for only one of them.
     """
 
     id: str
@@ -210,19 +216,20 @@ class Sampler:
     sampling: Callable[[ModelSampling], ModelSampling] | None = None
     noise: Literal["sequential", "brownian"] = "sequential"
     discard_penultimate: bool = False
-    """Whether the last sigma but one is left out, whatever the request says."""
+    """Always skip the last sigma but one, whatever the request says."""
     needs_uncond: bool = False
     batch_coupled: bool = False
-    """True if one image's path depends on the others in its batch: images are then drawn one at a time."""
+    """True if an image depends on the others in its batch: images are then generated one at a time."""
     models: tuple[Process, ...] = ("vp",)
     options: tuple[Option, ...] = ()
 
 
 @dataclass(frozen=True)
 class Scheduler:
-    """A noise schedule. `sigmas(n, sampling, **options)` → float32 [n+1] on the CPU: n falling sigmas, then 0.
+    """A noise schedule. `sigmas(n, sampling, **options)` → float32 [n+1] on the CPU: n descending sigmas, then 0.
 
-    models: the kinds of model it is for. One that asks `sampling` for its levels is for both.
+    models: the kinds of model that the schedule supports. A schedule that takes its levels from `sampling` supports
+        both.
     """
 
     id: str
@@ -241,37 +248,38 @@ class NetworkCall:
     """One call of the network, of a batch of B images, as a denoise hook sees it."""
 
     call: int
-    """Which of the pass, from 0; for `finish` and `overlay`, after the last one, as many as were planned."""
+    """The number of the call in its pass, from 0; in `finish` and `overlay`, after the last call, the planned number of
+    calls."""
     calls: int
-    """How many are planned; some samplers make more, or fewer."""
+    """How many calls are planned; some samplers make more or fewer."""
     level: float
     """The noise level as A1111 counts it: the sigma, or the timestep for samplers that start from `unit` noise. After
     the last call 0."""
     start: Literal["sigma", "unit"]
     """Whether the sampler's own latents are x, or x / sqrt(1 + sigma^2), as `Sampler.start` says."""
     prompts: tuple[tuple[Conditioning, ...], ...]
-    """Of each image what guides this call: a part of its prompt (`a AND b` has two) each."""
+    """For each image what guides this call: one `Conditioning` for each part of its prompt (`a AND b` has two)."""
     init: torch.Tensor | None
-    """`[B, C, h, w]`: the clean latents that the pass began with; None where it began with noise."""
+    """`[B, C, h, w]`: the clean latents that the pass started from; None if it started from noise."""
     mask: torch.Tensor | None
-    """`[B, 1, h, w]`: how much of each cell is drawn anew, 0 … 1; None where there is no mask."""
+    """`[B, 1, h, w]`: how much of each cell may change, 0 … 1; None without a mask."""
     rng: Callable[[int], torch.Generator]
-    """`rng(i)`: numbers for image i of the batch, on the CPU, seeded by image seed, hook and call."""
+    """`rng(i)`: a generator for image i of the batch, on the CPU, seeded with image seed, hook and call."""
 
 
 @dataclass(frozen=True)
 class DenoiseHook:
-    """Changes calls of the network, in every pass or where a request asks for it. Its functions are pure: what they
-    give depends on nothing but what they are given.
+    """Changes calls of the network, in every pass or if a request asks for it. Its functions are pure: the result
+    depends only on the arguments.
 
     denoise: `denoise(network, x, sigma, call, **options)` → a `Denoised`. `network(x, sigma)` is the guided network
         with the hooks of higher `order` around it, x and sigma are as in `Denoise`, `call` is a `NetworkCall`.
     finish: `finish(latents, call, **options)` → latents, after the last step.
-    overlay: `overlay(latents, call, **options)` → `[B, h, w]`, 0 … 1: how much of what was drawn shows over the init
-        image, in place of the mask.
-    needs: `mask`: it acts only in passes that have one.
-    group, default: at most one hook of a group acts; the first with `default` does unless another is asked for. Hooks
-        without a group and with `default` always act.
+    overlay: `overlay(latents, call, **options)` → `[B, h, w]`, 0 … 1: how much of the result shows over the init
+        image, instead of the mask.
+    needs: `mask`: the hook is used only in passes with a mask.
+    group, default: only one hook of a group is used: the one that the request names, otherwise the first one with
+        `default`. Hooks without a group and with `default` are always used.
     soft_mask: whether `call.mask` keeps its shades, whatever the request says.
     """
 
@@ -303,8 +311,8 @@ class WeightsReader(Protocol):
 
     @property
     def content(self) -> Any:
-        """What a PyTorch file holds, nested as it is: its texts and numbers; something of sdterm's for each tensor. Of
-        a diffusers folder what its `model_index.json` says."""
+        """The content of a PyTorch file, nested as in the file: texts and numbers, and an object of sdterm for each
+        tensor. For a diffusers folder the content of `model_index.json`."""
         ...
 
     @property
@@ -319,101 +327,100 @@ class WeightsReader(Protocol):
 
     @property
     def vae(self) -> WeightsReader | None:
-        """A separate VAE that was asked for, to be used instead of the checkpoint's own."""
+        """The separate VAE to use instead of the checkpoint's own, if there is one."""
         ...
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
     def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
-        """The tensors of `keys`. dtype: None leaves each in the file's own."""
+        """Read the tensors of `keys`. dtype: None keeps the type in the file."""
         ...
 
 
 class CheckpointReader(WeightsReader, Protocol):
-    """A checkpoint, and what lies around it."""
+    """A checkpoint, and the user's other model files."""
 
     @property
     def parts(self) -> Mapping[str, tuple[Path, ...]]:
-        """Of a diffusers folder the files with the weights of each part that has some; empty for a part that lacks
-        them. Of a single file nothing."""
+        """For a diffusers folder: component → its weight files, which is empty if they are missing. For a single file
+        the mapping is empty."""
         ...
 
     def others(self, kind: str) -> Sequence[CheckpointReader]:
-        """The user's model files of a kind, those that come first before others: `checkpoint`, `vae`,
-        `text_encoder`."""
+        """The user's model files of a kind (`checkpoint`, `vae`, `text_encoder`), in order of preference."""
         ...
 
     def has_read(self, numbers: int) -> None:
-        """Say that so many numbers were read by other means than `read`, for the progress that is shown."""
+        """Report that this many numbers were read in another way than with `read`, for the progress display."""
         ...
 
 
 @dataclass(frozen=True)
 class ModelMatch:
-    """A family knows this checkpoint. If `refusal` is set it knows it well enough to say, in one sentence, why it
-    cannot be drawn with; that counts only where no other family can."""
+    """A family recognises this checkpoint. A `refusal` is a sentence that says why the family cannot use it; the user
+    reads it if no other family can use the checkpoint either."""
 
     native_size: int = 512
     downscale: int = 8
     """Pixels per latent cell."""
     size_step: int = 8
-    """Width and height are multiples of it, in pixels."""
+    """Width and height must be multiples of this, in pixels."""
     process: Process = "vp"
     inpainting: bool = False
-    """Whether it is told of the init image: see `SeesInit`."""
+    """Whether the network also receives the init image: see `SeesInit`."""
     refusal: str | None = None
     numbers: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """How many weights each part has, by its name in `Components.modules`; empty where the family does not say."""
+    """The number of weights of each component, by its name in `Components.modules`; empty if unknown."""
     label: str = ""
-    """What such a model is called; unset, as its family is."""
+    """The name of this type of model. Unset: the label of the family."""
     files: Mapping[str, Path] = field(default_factory=dict, hash=False)
-    """Files and folders besides the checkpoint's own that it is drawn with, by the part that each gives."""
+    """Files and folders besides the checkpoint that the model needs: component → path."""
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """What a request wants of a model's noise levels. A family ignores what makes no sense for it."""
+    """What a request asks of a model's noise levels. A family ignores what does not apply to it."""
 
     quantize: bool = False
-    """There are no timesteps between the trained ones."""
+    """Use only the timesteps that the model was trained on."""
     downcast_alphas: bool = False
-    """The levels are rounded as half precision does it."""
+    """Round the noise levels to half precision."""
     zero_terminal_snr: bool = False
-    """The noisiest level has no signal at all."""
+    """Give the noisiest level no signal at all."""
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How texts are read, and for what. A family ignores what makes no sense for it."""
+    """How to encode texts. A family ignores what does not apply to it."""
 
     width: int
     height: int
     """Of the image, in pixels."""
     negative: bool = False
-    """Whether they are negative prompts."""
+    """Whether the texts are negative prompts."""
     clip_skip: int = 1
     emphasis: str = "Original"
-    """A1111's way to weigh words: Original, No norm, Ignore, or None."""
+    """How weights in the prompt work, by A1111's names: Original, No norm, Ignore or None."""
     old_emphasis: bool = False
-    """Words are weighed as A1111 did at first: by tokens of brackets, in a single chunk."""
+    """Weigh words as the first A1111 did: by tokens of brackets, in a single chunk."""
     comma_backtrack: int = 20
-    """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
+    """If a chunk is full, move at most this many tokens after its last comma to the next chunk."""
     crop_top: int = 0
     crop_left: int = 0
-    """How much a model that knows about cropping is to think was cut off the image, in pixels."""
+    """The cropping, in pixels, that models such as SDXL are conditioned on."""
     aesthetic_score: float = 6.0
     negative_aesthetic_score: float = 2.5
-    """How good a picture is to be, for models that know: of the prompt, and of the negative one."""
+    """The aesthetic scores that models such as the SDXL refiner are conditioned on."""
     words: Mapping[str, tuple[torch.Tensor, ...]] = field(default_factory=dict, compare=False)
-    """Learned words (embeddings): what each stands for, vectors [n, C] for each text encoder."""
+    """Embeddings: word → its vectors [n, C] for each text encoder."""
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What guides the network: tensors by name, batch first, whose meaning is their family's.
+    """What guides the network: tensors by name, batch first. Their meaning is up to the family.
 
-    sdterm keeps them, takes rows out, and joins rows whose shapes are equal in one call. sequences: the names of those
-    `[B, L, …]` whose length L differs from text to text. Where a request wants prompt and negative prompt equally long,
-    the shorter one is lengthened by the conditioning of the empty text, or by its own last position.
+    sdterm stores them, selects rows, and joins rows of equal shapes in one call. sequences: the names of the tensors
+    `[B, L, …]` whose length L depends on the text. If a request asks for prompt and negative prompt of equal length,
+    the shorter one is extended with the conditioning of the empty text, or with its own last position.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -424,10 +431,10 @@ class Conditioning:
 
 
 class Components(Protocol):
-    """A loaded model, as the engine uses it."""
+    """A loaded model."""
 
     modules: dict[str, torch.nn.Module]
-    """The parts by their field names (`text_encoder`, `unet`, `vae`), for optimizers."""
+    """The components by name (`text_encoder`, `unet`, `vae`), for optimizers."""
     device: torch.device
     dtype: torch.dtype
     latent_channels: int
@@ -436,53 +443,53 @@ class Components(Protocol):
     """Factors [C, 3] and bias [3]: latents → RGB in 0..1, for previews."""
 
     def sampling(self, options: SamplingOptions) -> ModelSampling:
-        """Its noise levels, made anew each time, since plugins are given them."""
+        """Return the noise levels, a new object at each call, since plugins receive it."""
         ...
 
     def encode(self, texts: Sequence[str], options: TextOptions) -> Conditioning:
-        """Texts of one prompt → what guides the network, row i by text i. They are what a prompt says one after the
-        other: `a [cat:dog:0.5]` is two texts. Network tags and AND are no part of them, weights in brackets are."""
+        """Encode the texts of one prompt; row i is for text i. Prompt editing makes several texts of a prompt:
+        `a [cat:dog:0.5]` has two. Network tags and AND are already removed, weights in brackets are not."""
         ...
 
     def denoise(
         self, x: torch.Tensor, sigma: torch.Tensor, cond: Conditioning, sampling: ModelSampling
     ) -> torch.Tensor:
-        """One network call: noisy latents `[B, C, h, w]`, their noise level `[B]` on the CPU, all equal → the clean
-        latents as the network predicts them. sampling: the levels that the run is on."""
+        """Call the network once: noisy latents `[B, C, h, w]` and their noise level `[B]` on the CPU, all equal → the
+        predicted clean latents. sampling: the noise levels of the run."""
         ...
 
     def encode_image(self, pixels: torch.Tensor, rng: torch.Generator | None) -> torch.Tensor:
-        """`[B, 3, H, W]`, -1..1 → latents. rng: for a draw from what the encoder holds possible; None: its mean."""
+        """`[B, 3, H, W]`, -1..1 → latents. rng: sample from the encoder's distribution with it; None: use the mean."""
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1. What half precision turns black is decoded again from float32, with
-        the weights of the module named `vae` in float32."""
+        """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1. If the result is black in half precision, sdterm decodes again from
+        float32 latents with the module named `vae` in float32."""
         ...
 
 
 @runtime_checkable
 class SeesLess(Components, Protocol):
-    """A loaded model whose conditioning depends on some of the options of a text alone."""
+    """A loaded model whose conditioning does not depend on all text options."""
 
     unseen_options: frozenset[str]
-    """Fields of `TextOptions` that `encode` does not look at: texts that differ in these alone are encoded once."""
+    """Fields of `TextOptions` that `encode` ignores: texts that differ only in these are encoded once."""
 
 
 @runtime_checkable
 class SeesInit(Components, Protocol):
-    """A loaded model whose network may be told of the init image, as inpainting models are."""
+    """A loaded model whose network may also receive the init image, such as an inpainting model."""
 
     def of_init(self, pixels: torch.Tensor, mask: torch.Tensor, weight: float) -> Mapping[str, torch.Tensor]:
-        """What takes the place of a `Conditioning`'s tensors, `[1, …]` each; nothing for a model that is told nothing.
-        pixels: `[1, 3, H, W]`, -1..1; mask: `[1, 1, H, W]`, 1 where it is drawn anew; weight: how much of what is
-        masked is hidden."""
+        """Return tensors `[1, …]` that replace those of a `Conditioning`; empty for a model that does not use the init
+        image. pixels: `[1, 3, H, W]`, -1..1; mask: `[1, 1, H, W]`, 1 where the image may change; weight: how much of
+        the masked area is hidden."""
         ...
 
 
 @dataclass(frozen=True)
 class TokenRules:
-    """How a text encoder wants its chunks: start, end, padding and comma ids, and tokens per chunk without the two."""
+    """The chunks of a text encoder: token ids, and the tokens per chunk without start and end."""
 
     start: int
     end: int
@@ -493,11 +500,11 @@ class TokenRules:
 
 @dataclass(frozen=True)
 class LatentMap:
-    """A function between latents and pixels. `load(reader, device)` → that function, of float32 tensors, whose pixels
-    `[B, 3, H, W]` are -1..1; it may give pictures that are smaller than the model's.
+    """A function between latents and pixels. `load(reader, device)` → this function for float32 tensors, with pixels
+    `[B, 3, H, W]` in -1..1; its images may be smaller than the model's.
 
-    files: the names, without suffix, that its file may have in the folder of approximate VAEs, the best one first.
-        Empty: it needs no file, and `load` is given None. Raise `PluginError` for a file that cannot be used.
+    files: possible names of its file, without suffix, in the folder of approximate VAEs, the best one first. Empty: it
+        needs no file, and `load` receives None. Raise `PluginError` for a file that cannot be used.
     """
 
     load: Callable[[WeightsReader | None, torch.device], Callable[[torch.Tensor], torch.Tensor]]
@@ -506,10 +513,10 @@ class LatentMap:
 
 @dataclass(frozen=True)
 class Approximation:
-    """A quicker and rougher way between a family's latents and pixels than its models' own.
+    """A faster and rougher replacement for the VAE of a family's models.
 
-    label: A1111's name for it, by which it is asked for: `Approx NN`, `Approx cheap` or `TAESD`.
-    encoder: unset, where it is asked for the model encodes.
+    label: the name in A1111 and in requests: `Approx NN`, `Approx cheap` or `TAESD`.
+    encoder: unset, the model's VAE encodes.
     """
 
     label: str
@@ -519,10 +526,10 @@ class Approximation:
 
 @dataclass(frozen=True)
 class ModelFamily:
-    """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
-    → components with the weights in place.
+    """A model architecture. `detect(reader)` → a match or None, from the header only; `build(reader, device, dtype)`
+    → components with their weights.
 
-    tokens, tokenize: of families that read text in chunks, for counting tokens without a model and without torch.
+    tokens, tokenize: for families that read text in chunks, to count tokens without a model and without torch.
         `tokenize(text)` → token ids without start, end and padding.
     """
 
@@ -536,41 +543,41 @@ class ModelFamily:
 
 
 Task = Literal["txt2img", "img2img", "inpaint", "edit"]
-"""What a pipeline draws from: a prompt alone, with a picture to change, with a mask, or with pictures to look at."""
+"""What a pipeline starts from: only a prompt, an image to change, an image and a mask, or images for reference."""
 
 
 class TokenCount(NamedTuple):
     """How a text encoder of a pipeline reads a prompt."""
 
     encoder: str
-    """What it is called: `T5`."""
+    """The name of the encoder, such as `T5`."""
     tokens: int
     room: int
-    """How many it reads; what is behind them is cut off."""
+    """How many tokens it can read; the rest is cut off."""
     cut: int | None = None
-    """The character at which that begins, if it is known."""
+    """The position of the first character that is cut off, if known."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline that runs its own loop: one of diffusers, or of that shape, a `components` mapping, a `scheduler` with
-    `step`, and a call that takes `prompt`, `generator`, `num_inference_steps`, `height`, `width`, `output_type`. sdterm
-    records the calls of its denoiser, so its jobs are paused, resumed and previewed like all others.
+    """A pipeline with its own sampling loop, from diffusers or of the same shape: a `components` mapping, a `scheduler`
+    with `step`, and a call that takes `prompt`, `generator`, `num_inference_steps`, `height`, `width`, `output_type`.
+    sdterm records the calls of its denoiser, so its jobs can be paused, resumed and previewed like all others.
 
-    detect: `detect(reader)` → a match or None, from headers and configurations alone, as a `ModelFamily`'s; native
-        families are asked first.
-    load: `load(reader, device, dtype)` → the pipeline, offline, its modules in eval mode. sdterm moves it to the
-        device if it is not there.
-    options_of: `options_of(reader)` → what its call takes beyond what every request has, by the names of the call's
-        arguments (`max_sequence_length`); requests set them in `pipeline_options`.
-    tasks: `tasks(reader)` → what it can draw from; unset, a prompt alone.
-    takes: `takes(reader)` → the request's fields that its call knows (`negative_prompt`, `cfg_scale`, `clip_skip` …),
-        each with the pipeline's own value, None where it has none; requests with others are refused. Unset:
+    detect: `detect(reader)` → a match or None, from headers and configurations only, as for a `ModelFamily`; native
+        families are tried first.
+    load: `load(reader, device, dtype)` → the pipeline, loaded offline, its modules in eval mode. sdterm moves it to the
+        device if needed.
+    options_of: `options_of(reader)` → the arguments of the call that are not in every request, by their names
+        (`max_sequence_length`); requests set them in `pipeline_options`.
+    tasks: `tasks(reader)` → what the pipeline can start from. Unset: only a prompt.
+    takes: `takes(reader)` → the request fields that the call supports (`negative_prompt`, `cfg_scale`, `clip_skip` …),
+        each with the default of the pipeline, or None; requests with other fields are refused. Unset:
         `negative_prompt`, `steps`, `width` and `height`.
-    count: `count(reader, text)` → how many tokens each of its text encoders makes of a prompt, the one that reads most
-        first; in a process without torch. Unset: nobody knows.
-    samplers: `samplers(reader)` → what it can be stepped with, its own first, each with the schedules that it knows:
-        names of diffusers' schedulers, without that word. Unset: its own alone, which has no name.
+    count: `count(reader, text)` → the number of tokens of a prompt for each text encoder, the one with the most room
+        first; it runs in a process without torch. Unset: unknown.
+    samplers: `samplers(reader)` → its samplers, the default first, each with its schedule types: names of schedulers in
+        diffusers, without the word Scheduler. Unset: only the pipeline's own, which has no name.
     """
 
     id: str
@@ -585,57 +592,57 @@ class Pipeline:
 
 
 Start = Literal["noise", "image", "pass", "given"]
-"""What a pass begins with: noise, an init image, the pass before it; `given`: its picture, and it is not drawn."""
+"""What a pass starts from: noise, an init image, the previous pass; `given`: its image exists, and it is skipped."""
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model that is about to be loaded, as memory optimizers are told of it."""
+    """Facts about a model that is about to be loaded, for memory optimizers."""
 
     family: str
     """The id of its family: `sd1`, `sd2`, `sdxl` …"""
     dtype: torch.dtype
     """Of its weights."""
     parts: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Bytes of each part's weights, by its name in `Components.modules`; empty where its family does not say."""
+    """Bytes of the weights of each component, by its name in `Components.modules`; empty if unknown."""
 
 
 @dataclass(frozen=True)
 class MemoryOptimizer:
     """A way to run a model in less memory or time.
 
-    group: at most one optimizer of a group is on at a time (`attention`); the group's first `supports`-ed one with
-        `default` is on unless another is asked for. `effect`: `exact` (latents within 1e-4), `close` (pixels within
-        2/255), `visible`. `undo` puts things back cheaply; without it the model is built again. `apply` is given every
-        declared option by keyword; the same optimizer with other options is undone and applied again.
-    offloads: it keeps weights in the computer's memory and brings them to the device when they are used. The model is
-        then read into that memory: `apply` finds all weights on the CPU, and `undo` leaves them there. It is applied
-        after the others.
-    in_pass: `in_pass(options, start)` → the options for a pass that begins with `noise`, an `image`, or the `pass`
-        before it; unset, all passes have the same. It needs an `undo`.
-    before_call: `before_call(components, call)`, before the pass's call of that number, from 0. For one that keeps
-        something from call to call.
-    span: `span(options)` → how many calls belong together. What it keeps is then from the calls since the last multiple
-        of it, or nothing, and a pass that goes on from a tape does so from there.
+    group: only one optimizer of a group is on at a time (`attention`): the one that the request names, otherwise the
+        first supported one with `default`. `effect`: `exact` (latents within 1e-4), `close` (pixels within 2/255),
+        `visible`. `undo` restores the model quickly; without it the model is built again. `apply` receives every
+        declared option by keyword; to change options, the optimizer is undone and applied again.
+    offloads: the optimizer keeps weights in RAM and moves them to the device when they are used. The model is then
+        loaded into RAM: `apply` finds all weights on the CPU, and `undo` keeps them there. It is applied after the
+        other optimizers.
+    in_pass: `in_pass(options, start)` → the options for a pass that starts from `noise`, an `image`, or the previous
+        `pass`. Unset: all passes have the same options. It requires an `undo`.
+    before_call: `before_call(components, call)` runs before each call of a pass; calls count from 0. For optimizers
+        that keep state between calls.
+    span: `span(options)` → how many calls belong together. The state then comes only from the calls since the last
+        multiple of it, and a pass that continues from a tape starts at such a multiple.
     """
 
     id: str
     label: str
     group: str
     supports: Callable[[torch.device, ModelFacts], tuple[bool, str]]
-    """`supports(device, model)` → (whether it can be used, the reason if not). An empty reason: it is not meant for
-    such models, and nobody misses it there."""
+    """`supports(device, model)` → (whether it can be used, the reason if not). An empty reason: the optimizer is not
+    meant for such models, and no warning is shown."""
     apply: Callable[..., None]
     """`apply(components, **options)`."""
     undo: Callable[[Components], None] | None = None
     effect: Literal["exact", "close", "visible"] = "exact"
     is_settled: Callable[[Components], bool] | None = None
-    """Whether what it does to the model in the background is done; whoever measures it waits for that."""
+    """Whether its work in the background is finished; `sdterm tune` waits for that before it measures."""
     default: bool = False
     decodes_only: bool = False
-    """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""
+    """Whether it changes only the decoding: a stopped job then keeps its samples when the optimizer is turned on."""
     rung: Rung | None = None
-    """The ladder's step that this is: a job that runs out of memory turns it on there."""
+    """The step of the ladder at which a job that runs out of memory turns this optimizer on."""
     offloads: bool = False
     in_pass: Callable[[Mapping[str, OptionValue], Start], Mapping[str, OptionValue]] | None = None
     before_call: Callable[[Components, int], None] | None = None
@@ -647,17 +654,17 @@ class MemoryOptimizer:
 
 
 class Origin(NamedTuple):
-    """Where a tensor of a loaded model comes from: a key of the checkpoint, and how its tensor becomes the model's."""
+    """Where a tensor of a loaded model comes from: a key of the checkpoint, and how that tensor is transformed."""
 
     key: str
     shaped: Callable[[torch.Tensor], torch.Tensor] | None = None
-    """Unset: it is taken as it is."""
+    """Unset: the tensor is used unchanged."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of a loaded model that networks can change. `origins`: of its `weight` and, if it has one, its `bias`:
-    they are read again when a network is taken off."""
+    """A layer of a loaded model that networks can change. `origins`: those of its `weight` and, if it has one, its
+    `bias`, which are read again when a network is removed."""
 
     module: torch.nn.Module
     part: Literal["text", "unet"]
@@ -668,13 +675,12 @@ class Layer:
 
 @runtime_checkable
 class Adaptable(Components, Protocol):
-    """A loaded model that networks can change: `Components` with these. Where a model has them not, prompts that call
-    networks are drawn without."""
+    """A loaded model that networks can change. For models without these attributes, network tags are ignored."""
 
     layers: Mapping[str, Layer]
     """By their names in `modules`: `unet.mid_block.attentions.0.proj_in`."""
     text_widths: tuple[int, ...]
-    """How many numbers a token is for each of its text encoders: an embedding of other widths is another model's."""
+    """The width of a token in each text encoder. An embedding of other widths is made for another model."""
 
 
 @dataclass(frozen=True)
@@ -685,15 +691,15 @@ class Strength:
     """On text encoders."""
     unet: float = 1.0
     rank: int | None = None
-    """`dyn`: only so many of a low-rank network's first ranks act."""
+    """`dyn`: how many of the first ranks of a low-rank network are used."""
 
     def on(self, layer: Layer) -> float:
         return self.text if layer.part == "text" else self.unet
 
 
 class Delta(Protocol):
-    """What a network adds to a layer: `delta(weight, multiplier, rank)` → what is added to the weight and, or None, to
-    the bias. Raises RuntimeError where shapes do not fit: the layer is then left alone."""
+    """What a network adds to a layer: `delta(weight, multiplier, rank)` → the change of the weight, and that of the
+    bias or None. Raise RuntimeError if the shapes do not fit: the layer is then not changed."""
 
     def __call__(
         self, weight: torch.Tensor, multiplier: float, rank: int | None
@@ -704,9 +710,9 @@ class Delta(Protocol):
 class LoadedNetwork:
     """What a network file does to a model.
 
-    deltas: layer → what is added to it. inputs: layer → `change(x, multiplier)` → what it reads in place of x. Layers
-    go by their names in `Adaptable.layers`. words: a word of the prompt → its vectors [n, C] for each text encoder, in
-    their order. unused: how many layers of the file the model does not have.
+    deltas: layer → what is added to it. inputs: layer → `change(x, multiplier)`, which returns the input to use instead
+    of x. Layers have their names in `Adaptable.layers`. words: a word of the prompt → its vectors [n, C] for each text
+    encoder, in order. unused: how many layers of the file the model does not have.
     """
 
     deltas: Mapping[str, Delta] = field(default_factory=dict)
@@ -717,11 +723,11 @@ class LoadedNetwork:
 
 @dataclass(frozen=True)
 class NetworkFormat:
-    """A format of files that change a loaded model: LoRA and its kin, hypernetworks, embeddings.
+    """A file format of networks that change a loaded model: LoRA and similar, hypernetworks, embeddings.
 
-    role: which files it may read: those that `<lora:NAME:1>` calls, those of `<hypernet:NAME:1>`, or embeddings, which
-        prompts call by their name alone.
-    matches: `matches(reader)`, from the header alone. The first format of the role that says yes reads the file.
+    role: which files the format reads: those of `<lora:NAME:1>`, those of `<hypernet:NAME:1>`, or embeddings, which
+        prompts use by their bare names.
+    matches: `matches(reader)`, from the header only. The first format of the role that returns True reads the file.
     load: `load(reader, model)` → a LoadedNetwork, its tensors on the model's device. Raise `PluginError` for a file
         that cannot be used.
     """
@@ -740,8 +746,8 @@ class NetworkFormat:
 class LoadedUpscaler:
     """An upscaler's network in memory.
 
-    scale: how many times as long it makes each side. apply: `apply(pixels)`: `[1, 3, h, w]`, RGB from 0 to 1 →
-    `[1, 3, h * scale, w * scale]`. It is called for one tile of a picture after the other.
+    scale: the factor for each side. apply: `apply(pixels)`: `[1, 3, h, w]`, RGB from 0 to 1 →
+    `[1, 3, h * scale, w * scale]`. It is called for each tile of an image.
     """
 
     scale: int
@@ -750,15 +756,15 @@ class LoadedUpscaler:
 
 @dataclass(frozen=True)
 class Upscaler:
-    """Makes pictures larger, by a rule of its own or by the network in a model file. It has either `resize`, or
-    `matches` and `build`.
+    """Upscales images, either by itself or with the network in a model file. It has either `resize`, or both `matches`
+    and `build`.
 
     resize: `resize(image, scale)`: uint8 [H, W, 3] → uint8 [H', W', 3], each side about `scale` times as long. Requests
-        name it by its id or label.
-    matches: `matches(reader)`: whether it reads that file, from the header alone. Requests name the file; the first
-        upscaler that says yes reads it.
-    build: `build(reader, device, dtype)` → a LoadedUpscaler, which is kept while it is in use. Raise `PluginError` for
-        a file that cannot be used.
+        name the upscaler by its id or label.
+    matches: `matches(reader)`: whether it can read this file, from the header only. Requests name the file; the first
+        upscaler that returns True reads it.
+    build: `build(reader, device, dtype)` → a LoadedUpscaler, which sdterm keeps while it is in use. Raise `PluginError`
+        for a file that cannot be used.
     """
 
     id: str
@@ -768,7 +774,7 @@ class Upscaler:
     build: Callable[[WeightsReader, torch.device, torch.dtype], LoadedUpscaler] | None = None
 
 
-# --- pictures in words ------------------------------------------------------------------------------------------------
+# --- interrogators ----------------------------------------------------------------------------------------------------
 
 
 Gives = Literal["caption", "tags"]
@@ -776,13 +782,13 @@ Gives = Literal["caption", "tags"]
 
 @dataclass(frozen=True)
 class Interrogator:
-    """Says what is on a picture.
+    """Describes images.
 
     gives: a `caption`, as a sentence, or `tags`, separated by commas.
-    matches: `matches(folder)`: whether it can work with the model in that folder, from its small files alone; unset, it
-        needs no model.
-    describe: `describe(image, folder, device, **options)`: uint8 [H, W, 3] → text. folder: of the model, None without
-        one. What it loads it may keep for the next picture. Raise `PluginError` for a model that cannot be used.
+    matches: `matches(folder)`: whether it can use the model in this folder, from its small files only. Unset: it needs
+        no model.
+    describe: `describe(image, folder, device, **options)`: uint8 [H, W, 3] → text. folder: the model's, or None. It may
+        keep what it loads for the next image. Raise `PluginError` for a model that cannot be used.
     """
 
     id: str
@@ -798,8 +804,8 @@ class Interrogator:
 
 @dataclass(frozen=True)
 class Postprocessor:
-    """Changes finished images that it is asked for. `apply(image, rng, **options)`: uint8 [H, W, 3] → uint8
-    [H', W', 3]; `rng` is seeded by image seed and postprocessor. Applied by ascending `order`."""
+    """Changes finished images if a request names it. `apply(image, rng, **options)`: uint8 [H, W, 3] → uint8
+    [H', W', 3]; `rng` is seeded with image seed and postprocessor. Postprocessors run by ascending `order`."""
 
     id: str
     label: str
@@ -810,14 +816,14 @@ class Postprocessor:
 
 @dataclass(frozen=True)
 class OutputSaver:
-    """A file format. `encode(image, infotext, **options)`: uint8 [H, W, 3] → bytes, the infotext stored where
-    A1111 stores it in this format.
+    """A file format. `encode(image, infotext, **options)`: uint8 [H, W, 3] → bytes, with the infotext where A1111
+    stores it in this format.
 
-    frames: whether `encode` is given `frames=` too, uint8 [T, h, w, 3]: what the network made of the image in each of
-        its calls, by the model's map from latents to colours, a pixel per latent cell. T is 0 for a grid.
-    alpha: whether `encode` also takes uint8 [H, W, 4]; others are given such a picture without its transparency.
-    texts: whether `encode` is given `texts=` too: more texts for the file, each by its PNG keyword. For other formats
-        they are part of the infotext.
+    frames: whether `encode` also receives `frames=`, uint8 [T, h, w, 3]: the predicted image of each network call, by
+        the model's map from latents to colors, one pixel per latent cell. T is 0 for a grid.
+    alpha: whether `encode` accepts uint8 [H, W, 4]; other savers receive the image without transparency.
+    texts: whether `encode` also receives `texts=`: more texts for the file by their PNG keywords. For other savers they
+        are part of the infotext.
     """
 
     id: str
@@ -838,12 +844,12 @@ class ImageFacts:
     """A finished image that is about to be encoded."""
 
     index: int
-    """Which of the job's images, from 0."""
+    """The number of the image in the job, from 0."""
     images: int
-    """How many the job has."""
+    """The number of images in the job."""
     seed: int
     prompt: str
-    """Its final prompt, styles and all."""
+    """The final prompt, with styles."""
     negative_prompt: str
     width: int
     height: int
@@ -863,7 +869,7 @@ class SavedImage:
     width: int
     height: int
     index: int | None = None
-    """Which of the job's images, from 0; unset for the grid of all."""
+    """The number of the image in the job, from 0; unset for a grid."""
     seed: int | None = None
     """Unset for a grid."""
     prompt: str = ""
@@ -873,32 +879,32 @@ class SavedImage:
 class JobOutcome:
     """How a job ended in this process.
 
-    state: `stopped` is a job that was cancelled or paused, or whose images could not be saved; it may go on later.
+    state: `stopped` means cancelled, paused, or that images could not be saved; the job may continue later.
     """
 
     state: Literal["done", "failed", "stopped"]
     images: int
-    """How many were finished since it last began."""
+    """How many images were finished since the job last started."""
     saved: tuple[Path, ...]
-    """Their files, and the grid's."""
+    """The files of the images and the grid."""
     seconds: float
     prompt: str
-    """As it was asked for."""
+    """As in the request."""
     message: str = ""
-    """Why it failed."""
+    """Why the job failed."""
 
 
 @dataclass(frozen=True)
 class Observer:
-    """Is told what happens, after it happened, and may add keys to infotexts. All functions are optional.
+    """Reacts to saved images and finished jobs, and can add keys to infotexts. All functions are optional.
 
-    They are called by the process that draws, between two images: a slow one delays the next. What they raise is a
-    warning and costs the job nothing.
+    They run in the worker process between two images: a slow function delays the next image. An exception becomes a
+    warning and does not affect the job.
 
-    on_image_saved: `on_image_saved(image)`, a SavedImage, once its file has its name.
-    on_job_finished: `on_job_finished(outcome)`, a JobOutcome, just before the job's last event.
-    infotext: `infotext(image)`, an ImageFacts → keys and values to add to its infotext. Keys that sdterm, A1111 or a
-        plugin's option has are refused.
+    on_image_saved: `on_image_saved(image)` receives a SavedImage after its file was written.
+    on_job_finished: `on_job_finished(outcome)` receives a JobOutcome just before the last event of the job.
+    infotext: `infotext(image)` receives an ImageFacts and returns keys and values for its infotext. Keys of sdterm, of
+        A1111 or of an option are refused.
     """
 
     id: str
@@ -913,11 +919,11 @@ class Observer:
 
 @dataclass(frozen=True)
 class LocalePack:
-    """Messages of the workstation in a language.
+    """A translation of sdterm's texts.
 
-    language: its name, like `de_DE`, which the setting `language` chooses. Several packs of one language are joined.
-    messages: English text → translation, `{name}` kept as it is; what is missing stays English. They are data: front
-        ends are given them and run no code of the plugin.
+    language: the name of the language, such as `de_DE`, for the setting `language`. Packs of one language are joined.
+    messages: English text → translation; keep `{name}` unchanged. Missing texts stay English. Front ends receive the
+        messages as data and run no code of the plugin.
     """
 
     id: str
@@ -931,7 +937,7 @@ class LocalePack:
 
 @hookspec
 def sdterm_prompt_transforms() -> list[PromptTransform]:  # type: ignore[empty-body]
-    """Rewriters of prompts: comments, styles, wildcards. Applied in `order` before a prompt is parsed."""
+    """Rewrite prompts: comments, styles, wildcards. They are applied by `order` before a prompt is parsed."""
 
 
 @hookspec
@@ -941,22 +947,22 @@ def sdterm_samplers() -> list[Sampler]:  # type: ignore[empty-body]
 
 @hookspec
 def sdterm_schedulers() -> list[Scheduler]:  # type: ignore[empty-body]
-    """Noise schedules: `sigmas(n, sampling, **options)` → float32 [n+1], falling to 0."""
+    """Noise schedules: `sigmas(n, sampling, **options)` → float32 [n+1], descending to 0."""
 
 
 @hookspec
 def sdterm_denoise_hooks() -> list[DenoiseHook]:  # type: ignore[empty-body]
-    """Changes to calls of the network: masks, regions, guidance of another kind."""
+    """Change calls of the network: masks, regions, other kinds of guidance."""
 
 
 @hookspec
 def sdterm_model_families() -> list[ModelFamily]:  # type: ignore[empty-body]
-    """Architectures: recognise a checkpoint from its header, build the modules."""
+    """Model architectures: recognise a checkpoint from its header, build its modules."""
 
 
 @hookspec
 def sdterm_pipelines() -> list[Pipeline]:  # type: ignore[empty-body]
-    """Pipelines that run their own loop, as diffusers' do: recognise a checkpoint, load the pipeline."""
+    """Pipelines with their own sampling loop, such as those of diffusers: recognise a checkpoint, load the pipeline."""
 
 
 @hookspec
@@ -971,17 +977,17 @@ def sdterm_networks() -> list[NetworkFormat]:  # type: ignore[empty-body]
 
 @hookspec
 def sdterm_upscalers() -> list[Upscaler]:  # type: ignore[empty-body]
-    """Ways to make pictures larger: a rule, or the networks of a kind of model files."""
+    """Upscalers: algorithms, or the networks in a kind of model files."""
 
 
 @hookspec
 def sdterm_interrogators() -> list[Interrogator]:  # type: ignore[empty-body]
-    """Ways to say in words what is on a picture: captions, tags."""
+    """Describe images: captions, tags."""
 
 
 @hookspec
 def sdterm_postprocessors() -> list[Postprocessor]:  # type: ignore[empty-body]
-    """Changes to finished images: sharpening, grain. Pixels → pixels, where a request names them."""
+    """Change finished images if a request names them: sharpening, grain."""
 
 
 @hookspec
@@ -991,9 +997,9 @@ def sdterm_output_savers() -> list[OutputSaver]:  # type: ignore[empty-body]
 
 @hookspec
 def sdterm_locale_packs() -> list[LocalePack]:  # type: ignore[empty-body]
-    """Languages: messages of the workstation, English text → translation."""
+    """Translations of sdterm's texts: English text → translation."""
 
 
 @hookspec
 def sdterm_observers() -> list[Observer]:  # type: ignore[empty-body]
-    """Told of saved images and finished jobs; more keys for infotexts."""
+    """React to saved images and finished jobs, and add keys to infotexts."""

@@ -46,21 +46,25 @@ class Remote:
         parts = _parts(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RemoteError(
-                message("{url} is no address of a host: it must be like https://HOST:7860.", url=printable(self.url))
+                message(
+                    "{url} is not the address of a host: it must look like https://HOST:7860.", url=printable(self.url)
+                )
             )
         if parts.username or parts.password or parts.query or parts.fragment:
             raise RemoteError(
-                message("The address of a host has no user, password, ? or #: a token is given in a file.")
+                message("The address of a host cannot contain a user, password, ? or #. A token comes from a file.")
             )
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
             raise RemoteError(
                 message(
-                    "Without TLS, everybody on the way to {host} could read the token. Use https:// or SSH.",
+                    "Without TLS, others on the network could read the token for {host}. Use https:// or SSH.",
                     host=printable(parts.hostname),
                 )
             )
         if not TOKEN.fullmatch(self.token):
-            raise RemoteError(message("That is no token: `sdterm token new NAME` on the host's machine prints one."))
+            raise RemoteError(
+                message("The token is not valid: `sdterm token new NAME` on the host's machine prints one.")
+            )
 
 
 def read_token(path: Path) -> str:
@@ -70,11 +74,12 @@ def read_token(path: Path) -> str:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise RemoteError(message("{path} is no file, so there is no token in it.", path=shown))
+                raise RemoteError(message("{path} is not a file, so it contains no token.", path=shown))
             if found.st_mode & 0o077:
                 raise RemoteError(
                     message(
-                        "Others can read {path}, so its token is not used. `chmod 600` makes it private.", path=shown
+                        "Others can read {path}, so its token is not used. `chmod 600` makes the file private.",
+                        path=shown,
                     )
                 )
             content = file.read(_LONGEST)
@@ -98,9 +103,7 @@ def http_of(remote: Remote, limit: float) -> httpx.Client:
         context = ssl.create_default_context(cafile=remote.ca) if remote.ca else True
     except OSError as error:  # an SSLError is one
         raise RemoteError(
-            message(
-                "{path} is no certificate that can be read: {why}.", path=printable(str(remote.ca)), why=error.strerror
-            )
+            message("The certificate {path} cannot be read: {why}.", path=printable(str(remote.ca)), why=error.strerror)
         ) from error
     return httpx.Client(
         base_url=f"{remote.url.rstrip('/')}/v1",
@@ -126,13 +129,13 @@ def reason_of(error: httpx.HTTPError, remote: Remote) -> str:
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
         return message(
-            "The host at {url} cannot be reached ({why}). Does it run, and is the line up?",
+            "The host at {url} cannot be reached ({why}). Check that the host is running and the network works.",
             url=where,
             why=printable(str(error)),
         )
     if isinstance(error, httpx.TimeoutException):
         return message("The host at {url} does not answer.", url=where)
-    return message("The connection to {url} broke. What the host draws goes on.", url=where)
+    return message("The connection to {url} broke. The jobs on the host continue.", url=where)
 
 
 def _parts(url: str) -> SplitResult:
@@ -141,7 +144,9 @@ def _parts(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise RemoteError(message("{url} is no address of a host: {why}.", url=printable(url), why=error)) from error
+        raise RemoteError(
+            message("{url} is not the address of a host: {why}.", url=printable(url), why=error)
+        ) from error
     return parts
 
 

@@ -83,3 +83,14 @@ _LOG_LINES = 60
 def repo() -> Path:
     """The root of the clone that is being tested."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(repo: Path) -> Iterator[None]:
+    """Processes inherit the environment: this repository, none of the user's settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key in [key for key in os.environ if key.startswith("SDTERM_") or key == "COMMANDLINE_ARGS"]:
+            patch.delenv(key)
+        patch.setenv("PYTHONPATH", str(repo))
+        patch.setenv("PYTHONUTF8", "1")
+        yield

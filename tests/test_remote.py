@@ -163,7 +163,9 @@ def test_a_wrong_token_is_refused_at_once(there: Served) -> None:
 
 
 def test_a_host_that_is_not_there_is_a_sentence() -> None:
-    with pytest.raises(HostError, match=r"http://127\.0\.0\.1:9 cannot be reached \(.*\)\. Does it run"):
+    with pytest.raises(
+        HostError, match=r"http://127\.0\.0\.1:9 cannot be reached \(.*\)\. Check that the host is running"
+    ):
         reach(Remote("http://127.0.0.1:9", TOKEN))
 
 

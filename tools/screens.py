@@ -26,9 +26,10 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 
-CELL = 10, 20
+CELL = 10, 19
 _POINTS = 16
 _WITHIN = 120.0  # seconds
+_BETWEEN = 1.0  # seconds after keys: as hands are, not all at once
 _SIZE = 120, 36
 _INK, _PAPER = (208, 208, 208), (18, 18, 18)
 _HALVES = {"▀": (0, 0, 1, 0.5), "▄": (0, 0.5, 1, 1), "█": (0, 0, 1, 1), "▌": (0, 0, 0.5, 1), "▐": (0.5, 0, 1, 1)}
@@ -61,6 +62,7 @@ class Terminal:
 
     def press(self, *keys: str) -> None:
         self._call("send-keys", *keys)
+        time.sleep(_BETWEEN)
 
     def until(self, wanted: str) -> None:
         """Wait until the screen matches that expression, and stays as it is."""
@@ -123,15 +125,16 @@ def _colours(style: Style) -> tuple[Colour, Colour]:
 def taken(folder: Path, data: Path, font: Path, bold: Path) -> Iterator[tuple[str, Image.Image]]:
     """Each picture, by its name."""
     with _open(folder, data) as terminal:
-        terminal.until(r"Demo model only")
+        terminal.until(r"0/75(.|\n)*(\n *\n idle|Demo model only)(.|\n)*sdterm-demo")  # no news of extensions any more
         yield "first", terminal.picture(font, bold)
         terminal.press("M-1")
         terminal.until(r"#1 done")
         terminal.press("F8")
         terminal.until(r"#2 done")
-        terminal.press("M-2")
-        terminal.press("M-3")
-        terminal.until(r"What differs")
+        terminal.press("M-r")
+        terminal.until(r"Recent  1-9")
+        terminal.press("2", "Space", "4", "Space", "c")
+        terminal.until(r"PSNR")
         yield "compare", terminal.picture(font, bold)
         terminal.press("Escape")
         terminal.until(r"Recent  1-9")

@@ -24,7 +24,7 @@ _MARKS = {"ok": "✓", "note": "•", "bad": "✗"}
 
 
 @click.command()
-@click.option("--repair", "fix", is_flag=True, help="Repair what can be repaired, then check again.")
+@click.option("--repair", "mend", is_flag=True, help="Repair what can be repaired, then check again.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context

@@ -84,8 +84,6 @@ def status(context: click.Context, as_json: bool) -> None:
     )
     for worker in health.workers:
         click.echo(f"{tr('Device {device}', device=worker.device)}{_about(worker)}: {_doing(worker)}")
-    if health.address:
-        click.echo(tr("Open at {address}.", address=printable(health.address)))
     for notice in health.notices:
         click.echo(printable(tr(notice), limit=1000))
     counts = ", ".join(f"{count} {tr(Message(state))}" for state, count in health.queue.counts.items() if count)

@@ -30,7 +30,7 @@ from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
 from sdterm.host.server import PortServer, Server
 from sdterm.host.services import HostServices
-from sdterm.messages import as_json
+from sdterm.messages import as_json, message
 
 _LOG_BYTES = 2 * 2**20
 _log = logging.getLogger("sdterm.host")
@@ -92,15 +92,16 @@ def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) ->
 
     tunnel = tunnel_of(settings["share"]) if settings["share"] else None
     listening = listen(settings, services.run_folder)
-    services.address = listening.url
+    lines = [line for line in (listening.note, who_is_let_in(listening, settings)) if line]
+    services.opened(listening.url, *lines)
     deliveries = Deliveries(services)
     tell = _say if _in_foreground() else lambda text: None
 
     def ready() -> None:
-        for line in filter(None, (listening.note, who_is_let_in(listening, settings))):
+        for line in lines:
             _log.info("%s", line)
             tell(line)
-        tell("Ctrl+C ends it; what it draws goes on when the next host starts.")
+        tell(message("Ctrl+C ends it; what it draws goes on when the next host starts."))
 
     async def beside() -> None:
         sharing = [shared(services, tunnel, listening.port, tell)] if tunnel else []

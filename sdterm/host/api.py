@@ -494,8 +494,8 @@ def _http(request: Request, error: Exception) -> JSONResponse:
         404: message("There is no such address."),
         405: message("That cannot be done at this address."),
     }
-    code = "too_large" if error.status_code == 413 else "bad_request"
-    answer = _problem(error.status_code, code, words.get(error.status_code, f"{error.detail}."))
+    code = {413: "too_large", 503: "busy"}.get(error.status_code, "bad_request")
+    answer = _problem(error.status_code, code, words.get(error.status_code, f"{error.detail.rstrip('.')}."))
     answer.headers.update(error.headers or {})
     return answer
 

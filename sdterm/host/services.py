@@ -245,6 +245,11 @@ class HostServices:
                 tape.unlink()
             self.dispatcher.forget_tape(job.id)
 
+    def opened(self, url: str, *said: str) -> None:
+        """The host is reached at that address over TCP. said: what its user should know of that."""
+        self.address = url
+        self._notices += filter(None, said)
+
     def touch(self) -> None:
         """Somebody is there."""
         self._touched = time.monotonic()

@@ -50,12 +50,15 @@ def after(state: State, entry: Entry) -> State:
             return _run(state, replace(run, done=run.done + 1))
         case Interrupted() | Resumed():
             run = _of(state, job)
-            return _run(state, replace(run, since=entry.at, first=run.step))
+            trouble = "" if isinstance(event, Resumed) else state.trouble
+            return _run(replace(state, trouble=trouble), replace(run, since=entry.at, first=run.step))
         case Failed(code=code) | Waiting(code=code):
             return replace(_without(state, job), trouble=code, loading=None)
         case ExtensionChanged(loaded=True) if state.trouble == "plugin_failed":
             return replace(state, trouble="")
-        case Done() | Cancelled() | Paused():
+        case Done() | Cancelled():
+            return replace(_without(state, job), loading=None, trouble="")
+        case Paused():
             return replace(_without(state, job), loading=None)
     return state
 

@@ -94,7 +94,7 @@ def test_the_pictures_of_a_folder_are_drawn_in_order_and_keep_their_names(sdterm
     done = sdterm("img2img", str(folder), "a lake", *QUICK, "--denoising", "0.3", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert [Path(line).name for line in done.stdout.splitlines()] == ["a (1).png", "b2.png", "b10.png"]
-    assert f"Skipped: {folder}/notes.txt is no picture" in done.stderr and "hidden" not in done.stderr
+    assert f"Skipped: {folder}/notes.txt is not an image" in done.stderr and "hidden" not in done.stderr
     assert [line for line in done.stderr.splitlines() if " of 3: " in line] == [
         "1 of 3: a [1].jpg", "2 of 3: b2.webp", "3 of 3: b10.png",
     ]  # fmt: skip

@@ -75,4 +75,4 @@ def test_a_file_that_is_no_picture_is_named(local: tuple[str, ...], sdterm: Run,
     piped = sdterm("upscale", str(tmp_path / "pipe.png"), *local)
     assert piped.returncode and "pipe.png cannot be used." in piped.stderr, "nobody ever writes into it"
     done = sdterm("upscale", str(tmp_path / "text.png"), *local)
-    assert done.returncode and "text.png cannot be used." in done.stderr and "no picture" in done.stderr
+    assert done.returncode and "text.png cannot be used." in done.stderr and "is not an image" in done.stderr

@@ -123,7 +123,7 @@ def test_network_tags_are_left_out_and_named(engine: Engine, plugins: PluginSet)
     tagged = list(engine.run(request(prompt="red circle<lora:bad\u202ename:0.8>, blue background"), plugins))
     (warning,) = [event for event in tagged if isinstance(event, Warning)]
     assert warning.code == "network_ignored"
-    assert warning.message.startswith("Drawn without <lora:bad\ufffdname:0.8>. There is no LoRA named 'bad\ufffdname'.")
+    assert warning.message.startswith("Ignored: <lora:bad\ufffdname:0.8>. There is no LoRA named 'bad\ufffdname'.")
     (image,) = images(tagged)
     assert Provenance.parse(infotext.parse(image.infotext).parameters["sdterm"]).ignored == ("lora:bad\u202ename:0.8",)
     (plain,) = images(list(engine.run(request(), plugins)))
@@ -136,7 +136,7 @@ def test_an_embedding_that_is_named_and_cannot_be_read_is_warned_of(engine: Engi
     (folder / "red circle.pt").touch()
     try:
         (warning,) = [event for event in engine.run(request(steps=1), plugins) if isinstance(event, Warning)]
-        assert warning.message.startswith("Drawn without red circle. red circle.pt is ")
+        assert warning.message.startswith("Ignored: red circle. red circle.pt is ")
         assert not [e for e in engine.run(request(steps=1, prompt="blue"), plugins) if isinstance(e, Warning)]
     finally:
         (folder / "red circle.pt").unlink()

@@ -188,9 +188,9 @@ def test_a_sampler_that_never_calls_back_draws_and_says_so_once(engine: Engine, 
     assert isinstance(events[-1], Done)
     (warning,) = warnings(events)
     assert (warning.code, warning.source) == ("no_steps", "strange")
-    assert "The sampler Bad of strange never called back" in warning.message
+    assert "The sampler Bad of strange never reports its steps" in warning.message
     for image in images(events):
-        assert "never called back" in parse(image.infotext).parameters["Plugin errors"]
+        assert "never reports its steps" in parse(image.infotext).parameters["Plugin errors"]
 
 
 @pytest.mark.parametrize("after", ["", "\n    return x0"], ids=["and goes on", "and gives up"])
@@ -281,8 +281,8 @@ BAD_TRANSFORMS = {
     "gives nothing": ("return None", "no PromptText"),
     "gives no text": ("return ()", "no PromptText"),
     "gives bare text": ("return ('red',)", "no PromptText"),
-    "gives a number for text": ("return (PromptText(7),)", "it returned int for text"),
-    "gives a number for a style": ("return (PromptText('red', styles=(7,)),)", "it returned int for text"),
+    "gives a number instead of text": ("return (PromptText(7),)", "it returned int instead of text"),
+    "gives a number for a style": ("return (PromptText('red', styles=(7,)),)", "it returned int instead of text"),
     "gives texts forever": ("import itertools; return itertools.repeat(prompt)", "no PromptText"),
     "gives far too many texts": ("return (prompt,) * 10_000_000", "10,000,000 texts; the limit is 100,000"),
     "gives a huge text": ("return (PromptText('red ' * 2**26),)", "268,435,456 characters; the limit is 65,536"),
@@ -426,7 +426,7 @@ def test_an_optimizer_that_puts_things_back_costs_nothing(engine: Engine, extend
 
 
 def test_conditioning_that_an_optimizer_edits_is_of_one_batch(engine: Engine, extend: Extend, fresh: str) -> None:
-    texts = "[text.zero_() for text in named.values() if isinstance(text, torch.Tensor)]"
+    texts = "[text.zero_() instead of text in named.values() if isinstance(text, torch.Tensor)]"
     edit = f"lambda unet, given, named: {texts} and None"
     hook = f"components.modules['unet'].register_forward_pre_hook({edit}, with_kwargs=True)"
     plugins = extend(optimizer(f"conv.handle = {hook}", "conv.handle.remove()"))
@@ -492,14 +492,14 @@ def test_who_else_has_the_memory_of_a_card_is_named() -> None:
     )
     failed = failure(torch.OutOfMemoryError(said))
     assert failed and failed.message.startswith(f"Out of memory: 2.00 GiB more was needed. Process {os.getpid()} (")
-    assert failed.message.endswith(") has 5.20 GiB.")
+    assert failed.message.endswith(") uses 5.20 GiB.")
 
 
 # --- model families ---------------------------------------------------------------------------------------------------
 
 BAD_FAMILIES = {
     "denoise": ("raise KeyError('here')", "KeyError: 'here'"),
-    "denoise ": ("return x[:, :, :1, :1]", "it predicted (1, 4, 1, 1) for latents (1, 4, 8, 8)"),
+    "denoise ": ("return x[:, :, :1, :1]", "it predicted shape (1, 4, 1, 1) for latents of shape (1, 4, 8, 8)"),
     "denoise  ": ("return None", "AttributeError"),
     "denoise   ": ("torch.rand(1); return x", "the global random numbers of torch,"),
     "encode": ("raise KeyError('here')", "KeyError: 'here'"),

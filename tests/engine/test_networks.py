@@ -190,7 +190,7 @@ def test_a_job_goes_on_with_the_networks_it_was_begun_with(data: Path, plugins: 
     again = run(Resume(plan))
     assert [i.pixel_hash for i in images(again)] == [i.pixel_hash for i in images(begun)] and not said(again)
     (root / "models" / "Lora" / "demo-lora-b.safetensors").rename(file)
-    assert any("made with another network" in message for message in said(run()))
+    assert any("made with a different network" in message for message in said(run()))
     file.with_name("renamed.safetensors").unlink()
     *_, last = run(Resume(plan))
     assert isinstance(last, Failed) and "demo-lora-a" in last.message and "is missing" in last.message

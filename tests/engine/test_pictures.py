@@ -202,8 +202,8 @@ def test_a_job_that_goes_on_keeps_the_network_that_it_was_begun_with(tmp_path: P
     [
         ({"upscaler": "Lanzos"}, "no upscaler named 'Lanzos'. Did you mean 'Lanczos'?"),
         ({"second_upscaler": "nobody"}, "no upscaler named 'nobody'"),
-        ({"upscale_by": 60.0, "upscaler": "rrdb-x4"}, "at most 268,435,456 are possible"),
-        ({"upscale_width": 32768, "upscale_height": 32768}, "at most 268,435,456 are possible"),
+        ({"upscale_by": 60.0, "upscaler": "rrdb-x4"}, "the limit is 268,435,456"),
+        ({"upscale_width": 32768, "upscale_height": 32768}, "the limit is 268,435,456"),
         ({"upscale_images": ("0" * 64,)}, "no longer exists"),
         ({"upscale_images": ("../etc/passwd",)}, "is not a SHA-256"),
         ({"format": "bmpp"}, "no output format named 'bmpp'"),

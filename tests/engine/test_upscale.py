@@ -146,7 +146,7 @@ def test_a_network_that_fails_is_named(apply: Apply, said: str) -> None:
 @pytest.mark.parametrize("gave", [None, np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)])
 def test_a_rule_that_gives_no_picture_is_named(gave: Any) -> None:
     broken = ChosenUpscaler("test", Upscaler("test", "Test", resize=lambda image, scale: gave))
-    with pytest.raises(PluginError, match=r"The upscaler Test of .* failed: it gave"):
+    with pytest.raises(PluginError, match=r"The upscaler Test of .* failed: it returned"):
         upscaled(UPSCALING, broken, picture(16, 16), 2)
 
 

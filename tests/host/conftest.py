@@ -1,7 +1,6 @@
 """A host as a user has it: a process of its own, with its own data folder, reached over its socket."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from sdterm.host.services import HostServices
 from sdterm.request import make_request
 from tests.host.running import Running, running
 
-REPOSITORY = Path(__file__).parents[2]
 ENDS_WITHIN = 20.0  # seconds
 
 StartHost = Callable[..., Client]
@@ -26,17 +24,6 @@ StartHost = Callable[..., Client]
 def settings_of(data: Path, **settings: str) -> Settings:
     """A host's settings, each given as `SDTERM_<KEY>` would be."""
     return resolve({}, {"SDTERM_DATA": str(data)} | {f"SDTERM_{key.upper()}": value for key, value in settings.items()})
-
-
-@pytest.fixture(scope="session", autouse=True)
-def clean_environment() -> Iterator[None]:
-    """Hosts inherit the environment: this repository, none of the user's settings."""
-    with pytest.MonkeyPatch.context() as patch:
-        for key in [key for key in os.environ if key.startswith("SDTERM_") or key == "COMMANDLINE_ARGS"]:
-            patch.delenv(key)
-        patch.setenv("PYTHONPATH", str(REPOSITORY))
-        patch.setenv("PYTHONUTF8", "1")
-        yield
 
 
 def hosts(data: Path) -> list[psutil.Process]:

@@ -1,13 +1,13 @@
 """A real host with its own data folder, for tests that hurt it."""
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
+import pytest
 
 from sdterm.api import Entry, Submission
 from sdterm.client import Client, connect
@@ -23,8 +23,16 @@ class Running:
     """A host, and the hands to hurt it with."""
 
     def __init__(self, data: Path, environ: Mapping[str, str]) -> None:
+        self.environ = environ
         self.settings: Settings = resolve({}, {"SDTERM_DATA": str(data), **environ})
-        self.client: Client = connect(self.settings)
+        self.client: Client = self._connected()
+
+    def _connected(self) -> Client:
+        """To the host, which is started with this environment if there is none."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environ.items():
+                patch.setenv(name, value)
+            return connect(self.settings)
 
     @property
     def host(self) -> psutil.Process:
@@ -68,35 +76,27 @@ class Running:
     def again(self) -> None:
         """A new host for the same data."""
         self.client.close()
-        self.client = connect(self.settings)
+        self.client = self._connected()
 
 
 @contextlib.contextmanager
 def running(data: Path, **environ: str) -> Iterator[Running]:
     """A host that is gone afterwards, with all its processes. environ: more of its environment, `SDTERM_*` settings
     among it."""
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("SDTERM_") or name == "COMMANDLINE_ARGS"]:
-        del os.environ[name]
-    os.environ |= {"PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1", **environ}
+    it = Running(data, environ)
     try:
-        it = Running(data, environ)
-        try:
-            yield it
-        finally:
-            it.again()
-            host = it.host
-            workers = host.children()
-            for worker in workers:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    worker.send_signal(signal.SIGCONT)
-            it.client.stop()
-            it.client.close()
-            _, alive = psutil.wait_procs(workers, timeout=10)
-            assert not alive
+        yield it
     finally:
-        os.environ.clear()
-        os.environ |= before
+        it.again()
+        host = it.host
+        workers = host.children()
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.send_signal(signal.SIGCONT)
+        it.client.stop()
+        it.client.close()
+        _, alive = psutil.wait_procs(workers, timeout=10)
+        assert not alive
 
 
 def is_there(process: psutil.Process) -> bool:

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
 from sdterm.host.services import HostServices
 from tests.host.conftest import opened_files, settings_of, submission
-from tests.host.running import Running, images, running
+from tests.host.running import Running, images, running, wait_until
 
 SMALL = {"steps": 4, "width": 64, "height": 64}
 WITHIN = 60.0  # seconds
@@ -75,9 +74,7 @@ class Home:
 
     def until_there_are(self, *slugs: str) -> None:
         """Wait until the host knows exactly these extensions."""
-        deadline = time.monotonic() + WITHIN
-        while (there := {extension.slug for extension in self.client.extensions()}) != {*slugs}:
-            assert time.monotonic() < deadline, there
+        wait_until(lambda: {extension.slug for extension in self.client.extensions()} == {*slugs}, WITHIN)
 
     def draw(self, **fields: Any) -> Image:
         job = self.host.submit(**{**SMALL, "sampler": "Mine", **fields})
@@ -213,7 +210,7 @@ def test_nobody_waits_for_a_try_that_hangs(tmp_path: Path) -> None:
             (tmp_path / "extensions" / "mine.py").write_text(marking(mark, "while True: pass"))
             trying = asyncio.create_task(home.extensions.settled())
             while not mark.exists():
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
             for _ in range(2):
                 assert (await home.extensions.now()).names.sampler("Euler a")
             assert await home.extensions.listed() == [] and not trying.done()
@@ -233,7 +230,7 @@ def test_a_name_that_nobody_gives_is_looked_for_in_what_is_being_tried(tmp_path:
             (tmp_path / "extensions" / "mine.py").write_text(marking(mark, wait) + sampler())
             trying = asyncio.create_task(home.extensions.settled())
             while not mark.exists():
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
             await home.extensions.now()
             checking = asyncio.create_task(home.check(submission(sampler="Mine")))
             drawing = asyncio.create_task(home.extensions.for_job(submission(sampler="Mine").request, ()))
@@ -306,14 +303,14 @@ def test_a_worker_that_takes_long_to_start_is_no_reason_against_an_extension(hom
     """A stopped process stands in for a slow disk."""
     home.client.unload_models()
     job = home.host.submit(**SMALL)
-    while not (pids := [worker.pid for worker in home.client.health().workers if worker.pid]):
-        pass
-    os.kill(pids[0] or 0, signal.SIGSTOP)
+    wait_until(lambda: any(worker.pid for worker in home.client.health().workers))
+    worker = home.host.worker
+    worker.suspend()
     assert [worker.phase for worker in home.client.health().workers] == ["starting"]
     try:
         assert "gives Sampler Mine" in home.put("mine.py", sampler()).message
     finally:
-        os.kill(pids[0] or 0, signal.SIGCONT)
+        worker.resume()
     assert f"plugin=mine%40{home.standing('mine').digest}" in home.draw().infotext
     assert isinstance(home.host.events(job)[-1], Done)
 

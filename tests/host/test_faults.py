@@ -277,7 +277,7 @@ def test_a_job_that_kills_three_workers_is_set_aside_and_the_queue_goes_on(host:
 
 def test_what_a_plugin_started_ends_with_its_process_and_the_queue_goes_on(host: Running) -> None:
     job = host.submit(sampler="breed", steps=10)
-    brood = Path(os.environ["MARKS"], "brood")
+    brood = Path(host.environ["MARKS"], "brood")
     wait_until(brood.exists)
     started = [psutil.Process(int(pid)) for pid in brood.read_text().split()]
     host.worker.kill()

@@ -24,8 +24,8 @@ from sdterm.events import Cancelled, Done
 from sdterm.host.api import MOST_BYTES as MOST_JSON_BYTES
 from sdterm.host.inputs import GRACE
 from sdterm.host.services import HostServices
-from tests.host.conftest import REPOSITORY, StartHost, submission
-from tests.host.running import wait_until
+from tests.host.conftest import StartHost, submission
+from tests.host.running import REPOSITORY, wait_until
 from tests.host.test_api import problem
 from tests.host.test_pictures import image
 
@@ -98,7 +98,7 @@ def test_what_is_not_there_or_no_digest_is_told(http: httpx.Client) -> None:
     [
         (b"", "is empty"),
         (b"<svg/>", "is not an image that sdterm can read"),
-        (png(size=(1, 1))[:20] + b"\xff\xff" + png(size=(1, 1))[22:], "pixels|damaged|no picture"),
+        (png(size=(1, 1))[:20] + b"\xff\xff" + png(size=(1, 1))[22:], "pixels|damaged|not an image"),
     ],
 )
 def test_what_is_no_picture_leaves_nothing(http: httpx.Client, folder: Path, data: bytes, said: str) -> None:

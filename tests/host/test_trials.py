@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,9 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(host: Running) -> list[Told]:
+def undisturbed(host: Running) -> Callable[[int], Told]:
     """Each kind of job when nothing happens."""
-    return [Told.by(host.events(host.submit(**kind))) for kind in KINDS]
+    return cache(lambda kind: Told.by(host.events(host.submit(**KINDS[kind]))))
 
 
 def seeds(short: int, long: int) -> list[object]:
@@ -100,14 +101,15 @@ HANDS: tuple[Callable[[Running, random.Random], None], ...] = (kill_worker, kill
 
 @pytest.mark.parametrize("seed", seeds(1, 8))
 def test_whatever_is_killed_whenever_each_job_is_done_once_and_draws_the_same(
-    host: Running, undisturbed: list[Told], seed: int
+    host: Running, undisturbed: Callable[[int], Told], seed: int
 ) -> None:
     chance = random.Random(seed)
-    last = host.client.jobs(limit=1).jobs[0].id
     kinds = [chance.randrange(len(KINDS)) for _ in range(3 if seed else 1)]
+    told = {kind: undisturbed(kind) for kind in kinds}
+    last = host.client.jobs(limit=1).jobs[0].id
     jobs = [host.submit(**KINDS[kind]) for kind in kinds]
     for job, kind in zip(jobs, kinds, strict=True):
-        batches = undisturbed[kind].steps[-1][0] + 1
+        batches = told[kind].steps[-1][0] + 1
         for _ in range(2):
             moment = chance.randrange(batches), chance.randrange(1, 16)
             for entry in host.entries(job):
@@ -118,9 +120,9 @@ def test_whatever_is_killed_whenever_each_job_is_done_once_and_draws_the_same(
     for job, kind in zip(jobs, kinds, strict=True):
         events = host.events(job)
         assert names(events)[-1] == "done", seed
-        assert Told.by(events) == undisturbed[kind], seed
+        assert Told.by(events) == told[kind], seed
         pictures = host.client.pictures(job=job).pictures
-        assert len(pictures) == len(undisturbed[kind].pixels) + any(picture.kind == "grid" for picture in pictures)
+        assert len(pictures) == len(told[kind].pixels) + any(picture.kind == "grid" for picture in pictures)
         assert all(Path(picture.path).is_file() for picture in pictures)
     others = [job.id for job in host.client.jobs(limit=100).jobs if job.id > last and job.id not in jobs]
     for job in others:  # those of clients that were killed
@@ -148,9 +150,10 @@ def tear(content: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("seed", seeds(1, 12))
-def test_a_torn_tape_costs_steps_and_nothing_else(host: Running, undisturbed: list[Told], seed: int) -> None:
+def test_a_torn_tape_costs_steps_and_nothing_else(host: Running, undisturbed: Callable[[int], Told], seed: int) -> None:
     chance = random.Random(seed)
     kind = chance.randrange(len(KINDS))
+    whole = undisturbed(kind)
     job = host.submit(**KINDS[kind], pause_at=chance.randrange(2, 9))
     assert names(host.events(job))[-1] == "paused"
     tape = host.settings.root / "run" / "tapes" / f"{job}.tape"
@@ -159,15 +162,14 @@ def test_a_torn_tape_costs_steps_and_nothing_else(host: Running, undisturbed: li
     host.client.resume(job)
     events = [entry.event for entry in host.entries(job, after=seen)]
     assert names(events)[-1] == "done", seed
-    assert Told.by(events).pixels == undisturbed[kind].pixels, seed
+    assert Told.by(events).pixels == whole.pixels, seed
 
 
 @pytest.mark.parametrize("seed", seeds(1, 12))
 def test_whatever_of_the_hosts_files_is_torn_the_next_one_starts_and_draws(
-    host: Running, undisturbed: list[Told], seed: int
+    host: Running, undisturbed: Callable[[int], Told], seed: int
 ) -> None:
-    chance = random.Random(seed)
-    assert names(host.events(host.submit(**KINDS[3])))[-1] == "done"
+    chance, whole = random.Random(seed), undisturbed(3)
     host.kill_host()
     root = host.settings.root
     torn = [path for folder in ("run", "cache") for path in (root / folder).rglob("*") if path.is_file()]
@@ -177,4 +179,4 @@ def test_whatever_of_the_hosts_files_is_torn_the_next_one_starts_and_draws(
     host.again()
     events = host.events(host.submit(**KINDS[3]))
     assert names(events)[-1] == "done", seed
-    assert Told.by(events) == undisturbed[3], seed
+    assert Told.by(events) == whole, seed

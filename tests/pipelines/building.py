@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import diffusers
 import torch
-import transformers
 from safetensors.torch import save_file
 
+from tests.later import Later
 from tests.pipelines import vocabularies
-from tests.pipelines.tomorrow import pipeline as tomorrow
+
+diffusers: Any = Later("diffusers")
+transformers: Any = Later("transformers")
+tomorrow: Any = Later("tests.pipelines.tomorrow.pipeline")
 
 SIZE = (96, 64)
 _AS_ASKED = {"use_resolution_binning": False}
@@ -116,11 +118,9 @@ def _clip_text(tokenizer: Any, *, act: str = "quick_gelu", projects: bool = Fals
     return (transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel)(config)
 
 
-def t5_text(
-    width: int = 2 * WIDTH, kind: Any = transformers.T5EncoderModel, config: Any = transformers.T5Config
-) -> Any:
-    return kind(
-        config(
+def t5_text(width: int = 2 * WIDTH, kind: str = "T5EncoderModel", config: str = "T5Config") -> Any:
+    return getattr(transformers, kind)(
+        getattr(transformers, config)(
             vocab_size=len(vocabularies.t5()),
             d_model=width,
             d_kv=8,
@@ -455,7 +455,7 @@ def _pixart_sigma() -> Any:
 def _auraflow() -> Any:
     return diffusers.AuraFlowPipeline(
         tokenizer=vocabularies.t5(),
-        text_encoder=t5_text(kind=transformers.UMT5EncoderModel, config=transformers.UMT5Config),
+        text_encoder=t5_text(kind="UMT5EncoderModel", config="UMT5Config"),
         vae=_vae(4, scaling_factor=0.13025),
         transformer=diffusers.AuraFlowTransformer2DModel(
             sample_size=16,
@@ -672,7 +672,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "cogview4": _cogview4,
     "sd15": _sd15,
     "sdxl": _sdxl,
-    "tomorrow": tomorrow.small,
+    "tomorrow": lambda: tomorrow.small(),
     "ideogram4": _ideogram4,
     "ovis-image": _ovis_image,
 }

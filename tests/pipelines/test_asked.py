@@ -4,7 +4,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
@@ -20,8 +19,10 @@ from sdterm.engine.run import PauseAt
 from sdterm.events import Event, Failed, Image, Paused, Preview, Warning
 from sdterm.plugins.pipelines import DIFFUSERS
 from sdterm.request import make_request
+from tests.later import Later
 from tests.pipelines.building import SIZE, build, lora
 
+diffusers: Any = Later("diffusers")
 WIDTH, HEIGHT = SIZE
 STEPS, SEED = 3, 5
 

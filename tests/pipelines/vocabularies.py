@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import sdterm
+from tests.later import Later
 
+transformers: Any = Later("transformers")
 TEXTS = (
     "a red house by a lake at sunset, purple mountains in the distance, highly detailed",
     "portrait of an old woman in a green dress, oil painting, soft light",

@@ -206,8 +206,8 @@ def test_files_of_something_else_are_refused_by_name(taesd: Any, write: Write) -
     of_sixteen = own | {"1.weight": torch.zeros(64, 16, 3, 3)}
     refused: dict[str, tuple[Tensors, str]] = {
         "sixteen": (of_sixteen, "16 channels"),
-        "encoder": (own_layout(taesd, "encoder"), "no decoder of TAESD"),
-        "lora": ({"lora_unet_x.lora_up.weight": torch.zeros(4, 4)}, "no decoder of TAESD"),
+        "encoder": (own_layout(taesd, "encoder"), "not the decoder of TAESD"),
+        "lora": ({"lora_unet_x.lora_up.weight": torch.zeros(4, 4)}, "not the decoder of TAESD"),
         "short": ({k: v for k, v in own.items() if not k.startswith(("17.", "18.", "19."))}, "64 channels"),
         "more": (own | {"20.gate": torch.zeros(1)}, "20.gate"),
         "holes": ({k: v for k, v in own.items() if k != "8.conv.2.weight"}, "8.conv.2.weight"),

@@ -109,7 +109,7 @@ def test_an_infotext_that_a_jpeg_cannot_hold_is_a_sentence_and_one_that_it_just_
     longest = "x" * ((65_533 - len(exif.exif(""))) // 2)
     (tmp_path / "x.jpg").write_bytes(jpeg.encode(picture, longest))
     assert read_infotext(tmp_path / "x.jpg") == longest
-    with pytest.raises(PluginError, match=r"too long for a JPEG \(64 KB\); use --format png\.$"):
+    with pytest.raises(PluginError, match=r"too long for a JPEG \(64 KB\): use --format png\.$"):
         jpeg.encode(picture, longest + "x")
     for encode in (webp.encode, avif.encode, png.encode):
         assert encode(picture, longest * 4)

@@ -361,4 +361,4 @@ def test_a_separate_vae_is_used_by_name_and_automatically_as_a1111_does(engine: 
     (root / "models" / "VAE" / "sdterm-demo-light.safetensors").unlink()
     assert np.array_equal(draw(sd_vae="Automatic")[0], own)
     gone = recall(text, PLUGINS, engine.library, {})
-    assert gone.fields["vae"] == "None" and "The VAE sdterm-demo-light is not here" in gone.warnings["vae_missing"]
+    assert gone.fields["vae"] == "None" and "The VAE sdterm-demo-light is missing" in gone.warnings["vae_missing"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +15,21 @@ from safetensors import safe_open
 from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.plugins.sd import sd1
+from tests.later import Later
 from tools.demo_model import measures
 from tools.demo_model.adherence import checks
 from tools.demo_model.canvas import COLORS
 from tools.demo_model.captions import caption
 from tools.demo_model.evaluate import adherence, paint_prompts
-from tools.demo_model.export import write_checkpoint
 from tools.demo_model.measures import Picture
 from tools.demo_model.painter import Painter
 from tools.demo_model.pictures import draw
-from tools.demo_model.preview import fit, latents_and_colors, to_json
 from tools.demo_model.scenes import sample_scene
-from tools.demo_model.train import train
 from tools.demo_model.training import Budget, Settings
 
+export: Any = Later("tools.demo_model.export")
+preview: Any = Later("tools.demo_model.preview")
+training: Any = Later("tools.demo_model.train")
 CPU = torch.device("cpu")
 RED, YELLOW, BLUE, WHITE = (COLORS[name] for name in ("red", "yellow", "blue", "white"))
 
@@ -82,7 +84,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def trained(settings: Settings, one_thread: None) -> Path:
     checkpoint = settings.work / "trained.safetensors"
-    train(settings, checkpoint)
+    training.train(settings, checkpoint)
     return checkpoint
 
 
@@ -116,13 +118,13 @@ def test_sdterm_reads_a_trained_checkpoint(trained: Path) -> None:
 def test_stages_that_are_done_are_not_done_again(
     trained: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(settings, trained)
+    training.train(settings, trained)
     assert "stage" not in capsys.readouterr().out
 
 
 def test_the_shipped_weights_come_out_of_an_export_unchanged(tmp_path: Path) -> None:
     modules = sd1.build(CheckpointFile(EMBEDDED_MODEL), CPU, torch.float16).modules
-    write_checkpoint(tmp_path / "copy.safetensors", modules["unet"], modules["vae"], modules["text_encoder"])
+    export.write_checkpoint(tmp_path / "copy.safetensors", modules["unet"], modules["vae"], modules["text_encoder"])
     (copied, metadata), (shipped, shipped_metadata) = contents(tmp_path / "copy.safetensors"), contents(EMBEDDED_MODEL)
     assert copied.keys() == shipped.keys()
     assert all(torch.equal(tensor, shipped[key]) for key, tensor in copied.items())
@@ -138,11 +140,11 @@ def test_the_fit_finds_a_linear_map() -> None:
         torch.tensor([[0.1, 0.2, 0.3], [-0.1, 0, 0.1], [0, 0.2, 0], [0.3, 0, -0.2]]),
         torch.tensor([0.5] * 3),
     )
-    found = fit(latents, latents @ factors + bias)
+    found = preview.fit(latents, latents @ factors + bias)
     assert torch.allclose(found.factors.float(), factors, atol=1e-5)
     assert torch.allclose(found.bias.float(), bias, atol=1e-5)
     assert found.r2 == pytest.approx(1)
-    read_back = json.loads(to_json(found))
+    read_back = json.loads(preview.to_json(found))
     assert np.allclose(read_back["rgb_factors"], factors, atol=1e-5)
     assert np.allclose(read_back["rgb_bias"], bias, atol=1e-5)
 
@@ -152,7 +154,7 @@ def test_the_shipped_preview_map_tells_the_colours_of_pictures() -> None:
     shipped = reader.preview
     assert shipped is not None
     vae = sd1.build(reader, CPU, torch.float32).modules["vae"]
-    latents, colors = latents_and_colors(vae, 8)
+    latents, colors = preview.latents_and_colors(vae, 8)
     shown = latents @ torch.tensor(shipped["rgb_factors"]) + torch.tensor(shipped["rgb_bias"])
     unexplained = (colors - shown).square().sum() / (colors - colors.mean(0)).square().sum()
     assert unexplained < 0.12  # 0.06 of 512 pictures

@@ -25,12 +25,6 @@ OWN = ("run", "cache", "installed", "inputs")  # of the host
 Act = Callable[[Workstation, Pilot[None]], Awaitable[None]]
 
 
-@pytest.fixture(autouse=True)
-def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The workstation has all of them, wherever the tests are run."""
-    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", "truecolor")
-
-
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One host, and one process that draws, for the tests of many files."""
@@ -121,6 +115,11 @@ async def go_to(pilot: Pilot[None], widget: Widget) -> None:
     """Give a widget the focus, and wait until it has it."""
     widget.focus()
     await until(pilot, lambda: pilot.app.focused is widget, f"the focus on {widget}")
+
+
+def blocks_in(text: str) -> int:
+    """How many characters that pictures are made of, with many colours or with few."""
+    return sum(text.count(sign) for sign in "▀░▒▓")
 
 
 def screen_text(app: object) -> str:

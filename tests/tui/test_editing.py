@@ -15,7 +15,7 @@ from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running
-from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
+from tests.tui.conftest import blocks_in, drive, go_to, screen_text, text_of, until, write
 
 LONG = "a castle on a hill, " * 6
 """Longer than a row of the editor; two of them fit into a chunk of tokens, so that no hint follows."""
@@ -155,7 +155,7 @@ def test_the_history_shows_what_was_drawn_of_each_prompt(host: Running) -> None:
         await until(pilot, lambda: "no picture" in text_of(view), "nothing, of the newest")
         await pilot.press("down")
         await until(
-            pilot, lambda: str(picture.id) in text_of(view) and "▀" in text_of(view), "the picture of the other"
+            pilot, lambda: str(picture.id) in text_of(view) and blocks_in(text_of(view)), "the picture of the other"
         )
         assert "\x1b" not in screen_text(app)
         await pilot.press("enter")

@@ -274,6 +274,18 @@ def test_a_value_that_cannot_be_is_marked_while_it_is_typed_and_refused_in_words
     drive(host, act)
 
 
+def test_a_value_that_is_too_long_is_cut_at_its_end(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await ready(app, pilot)
+        sampler = field(app, "sampler")
+        app.form.change(app.form.draft.but(sampler="DPM++ 2M SDE Heun"))
+        await until(pilot, lambda: text_of(sampler).startswith("DPM++ 2M SDE"), "a choice")
+        await go_to(pilot, sampler)
+        assert text_of(sampler).startswith("DPM++ 2M SDE"), "also where the cursor is"
+
+    drive(host, act)
+
+
 def test_after_a_load_the_cursor_stands_at_the_end(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         steps = field(app, "steps")

@@ -25,7 +25,7 @@ from sdterm.tui.widgets.parameter import Parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running
-from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
+from tests.tui.conftest import blocks_in, drive, go_to, screen_text, text_of, until, write
 
 
 def note(app: Workstation) -> str:
@@ -50,7 +50,7 @@ def test_a_prompt_is_typed_and_drawn_and_its_picture_shown(host: Running) -> Non
         await write(pilot, "sunset, lake")
         await pilot.press("f5")
         await drawn(app, pilot, host, before + 1)
-        await until(pilot, lambda: "▀" in screen_text(app), "pixels")
+        await until(pilot, lambda: blocks_in(screen_text(app)), "pixels")
         await until(pilot, lambda: "done" in note(app))
         picture = host.client.pictures(limit=1).pictures[0]
         assert picture.infotext.startswith("sunset, lake\nSteps: 20")

@@ -66,3 +66,17 @@ def test_every_screen_names_the_others_and_its_keys(host: Running) -> None:
             assert pseudo("idle") in text_of(app.screen.query_one(StatusLine))
 
     drive(host, act, SIZE, language=NAME)
+
+
+def test_in_few_columns_a_screens_own_keys_come_first(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f4")
+        await until(pilot, lambda: "K Up" in text_of(app.screen.query_one(KeyBar)), "a key of the Queue")
+        assert text_of(app.screen.query_one(KeyBar)).rstrip().endswith("F1 Help")
+        await pilot.press("f1")
+        await until(pilot, lambda: "Here: Queue" in screen_text(app), "help")
+        lines = text_of(app.screen.query_one("HelpScreen Static")).splitlines()
+        indents = {len(line) - len(line.lstrip()) for line in lines[3:20] if line.strip()}
+        assert {0, 2} <= indents and max(indents) > 20, "long lines go on below their column"
+
+    drive(host, act, (44, 20))

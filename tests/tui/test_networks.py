@@ -149,7 +149,7 @@ def test_a_missing_network_is_told_while_typing_and_after_the_run_and_another_ta
         app.form.change(app.form.draft.but(steps="1", width="64", height="64"))
         await pilot.press("f5")
         await until(
-            pilot, lambda: "takes another: Drawn without <lora:smoke_v3:0.7:0.4>" in note(app) and "done" in said(app)
+            pilot, lambda: "takes another: Ignored: <lora:smoke_v3:0.7:0.4>" in note(app) and "done" in said(app)
         )
         await pilot.press("ctrl+f")
         await until(pilot, lambda: isinstance(app.screen, Pick))

@@ -21,7 +21,7 @@ from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running, running
-from tests.tui.conftest import drive, screen_text, text_of, until, write
+from tests.tui.conftest import blocks_in, drive, screen_text, text_of, until, write
 
 FIVE = 5
 
@@ -107,7 +107,7 @@ def test_the_third_of_five_is_taken_with_three_keys_and_typing_goes_on(drawn: Ru
         assert "M-r" in str(recent.border_title), "the key that leads there"
         await pilot.press("alt+r")
         await until(pilot, lambda: app.focused is recent and recent.has_labels(), "Recent, with its labels")
-        await until(pilot, lambda: text_of(recent).count("▀") > 20, "small pictures")
+        await until(pilot, lambda: blocks_in(text_of(recent)) > 20, "small pictures")
         assert [text_of(recent).splitlines()[-1][7 * at] for at in range(6)] == [*"123456"]
         await pilot.press("3")
         third = recent.chosen()
@@ -148,7 +148,7 @@ def test_the_batch_is_seen_at_once_and_one_of_it_taken(drawn: Running) -> None:
         await pilot.press("alt+r", "b")
         await until(pilot, lambda: isinstance(app.screen, WallScreen), "the wall")
         tiles = app.screen.query_one(Wall)
-        await until(pilot, lambda: len(tiles.pictures) == FIVE and text_of(tiles).count("▀") > 100, "five pictures")
+        await until(pilot, lambda: len(tiles.pictures) == FIVE and blocks_in(text_of(tiles)) > 100, "five pictures")
         assert [picture.number for picture in tiles.pictures] == [*range(FIVE)]
         assert "Esc leaves" in str(tiles.border_subtitle)
         await pilot.press("home", "right", "down")
@@ -189,7 +189,7 @@ def test_a_key_swaps_form_and_picture_in_small_windows(drawn: Running) -> None:
             await until(pilot, lambda: not view.region and app.desk.settled(), "the form alone")
             assert f"{app.key('show_preview')} Picture" in screen_text(app).splitlines()[0]
             await pilot.press("alt+w")
-            await until(pilot, lambda: text_of(view).count("▀") > 50, "the picture")
+            await until(pilot, lambda: blocks_in(text_of(view)) > 50, "the picture")
             assert "Esc leaves" in str(view.border_subtitle)
             await pilot.press("alt+w")
             await until(pilot, lambda: app.focused is app.desk.query_one("#prompt"), "the form")

@@ -33,7 +33,7 @@ from sdterm.tui.screens.pick import Ask, Pick, Type
 from sdterm.tui.widgets.bars import KeyBar, Note, TopBar
 from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running
-from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
+from tests.tui.conftest import blocks_in, drive, go_to, screen_text, text_of, until, write
 
 
 def note(app: Workstation) -> str:
@@ -68,7 +68,7 @@ def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f3")
         await until(pilot, lambda: isinstance(app.focused, PictureTable) and len(app.focused.pictures) == 3)
-        await until(pilot, lambda: "▀" in text_of(app.screen.query_one("#picture", PictureView)))
+        await until(pilot, lambda: blocks_in(text_of(app.screen.query_one("#picture", PictureView))))
         assert "green tree" in screen_text(app) and "sdterm:" not in screen_text(app)
         await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, MaskScreen), "the mask editor")
@@ -79,7 +79,7 @@ def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
         table = app.screen.query_one(PictureTable)
         await until(pilot, lambda: [p.infotext[:9] for p in table.pictures] == ["blue lake"])
         await pilot.press("t")
-        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(Wall)))
+        await until(pilot, lambda: blocks_in(text_of(app.screen.query_one(Wall))))
         await pilot.press("s")
         await until(pilot, lambda: app.form.draft.fields.get("seed") == 2)
         assert app.form.draft.prompt == ""
@@ -133,6 +133,8 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
         titles = [str(column.label) for column in table.ordered_columns]
         assert len(titles) == len(set(titles)), titles
         await until(pilot, lambda: table.row_count >= 3 and "paused" in str(table.border_title))
+        keys = text_of(app.screen.query_one(KeyBar))
+        assert "K Up  J Down" in keys and "P Pause all" in keys, "at 80 columns"
         await pilot.press("J")
         await until(pilot, lambda: order() == [second, first, third])
         await until(pilot, lambda: table.cursor_row == 1)
@@ -141,6 +143,7 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
         await until(pilot, lambda: table.cursor_row == 0)
         await pilot.press("x")
         await until(pilot, lambda: order() == [second, third])
+        await until(pilot, lambda: "job 1" in map(str, table.get_row_at(table.cursor_row)), "the next one")
         await pilot.press("space")
         await until(pilot, lambda: drawn.client.job(second).state == "paused")
         await until(pilot, lambda: table.cursor_row == 1)
@@ -221,6 +224,7 @@ def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
         titles = [str(column.label) for column in table.ordered_columns]
         assert len(titles) == len(set(titles)), titles
         await until(pilot, lambda: table.row_count == 1)
+        assert "State" in screen_text(app), "at 80 columns"
         await pilot.press("u")
         await until(pilot, lambda: not drawn.client.models()[0].loaded)
         await pilot.press("enter")
@@ -250,7 +254,7 @@ def test_a_network_is_put_into_the_prompt_from_its_list_and_its_weight_changed(d
         await pilot.press("tab", "tab")
         await until(pilot, lambda: "▸ Networks 1" in str(table.border_title))
         await until(pilot, lambda: "It is for SDXL, and sdterm-demo is SD 1.x" in screen_text(app))
-        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(PictureView)), "its picture")
+        await until(pilot, lambda: blocks_in(text_of(app.screen.query_one(PictureView))), "its picture")
         await pilot.press("enter")
         await until(pilot, lambda: app.form.draft.prompt == "<lora:ink:0.6> inkpunk")
         assert app.form.draft.negative_prompt == "oil"

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from sdterm.api import Entry, Queue
-from sdterm.events import ModelLoading, Started, Step
+from sdterm.events import Cancelled, Done, ModelLoading, Resumed, Started, Step, Waiting
 from sdterm.tui.app import Workstation
 from sdterm.tui.progress import after
 from sdterm.tui.screens.pick import Ask
@@ -130,6 +130,15 @@ def test_what_can_begin_is_about_to() -> None:
     assert first() == first(waiting=1) == "idle"
     held = Queue(paused=True, counts={"queued": 1})
     assert words(State(host="up").counted(held), "model", "seed")[:2] == ["idle", "queue paused"]
+
+
+def test_what_stopped_a_job_is_said_until_it_goes_on_or_is_cancelled() -> None:
+    full = Waiting(code="disk_full", message="The disk is full.")
+    stopped = after(State(host="up"), Entry(number=1, at=0.0, job=3, event=full))
+    assert words(stopped, "model", "seed")[0] == "! disk full"
+    for event in (Resumed(first=0, images=1, calls=20), Done(images=1, seconds=2.0), Cancelled(images=0)):
+        state = after(stopped, Entry(number=2, at=1.0, job=3, event=event))
+        assert not state.trouble, event.event
 
 
 def test_of_a_job_that_two_devices_draw_the_pace_is_that_of_both() -> None:

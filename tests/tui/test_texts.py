@@ -77,6 +77,11 @@ def test_a_message_is_written_down_where_it_is_said_and_has_the_values_that_it_n
                     assert None in given or given <= named | {"number"} or not given, where
 
 
+def test_no_text_begins_or_ends_with_a_space() -> None:
+    """A translation has none there, and would not be found."""
+    assert [text for text in messages() if text != text.strip()] == []
+
+
 def test_a_template_keeps_what_is_translated() -> None:
     assert json.loads(template({"Seed": "Startwert"}))["Seed"] == "Startwert"
     assert len(messages()) == len(set(messages()))

@@ -98,7 +98,7 @@ def run(talk: Dialogue) -> int:
     failed = False
     while True:
         try:
-            line = talk.lines.ask(tr("Command: "), said)
+            line = talk.lines.ask(tr("Command:"), said)
         except KeyboardInterrupt:
             talk.say("")
             line = None

@@ -175,7 +175,7 @@ class Dialogue:
         self.say(tr("It can be tried again in another way:"))
         for at, (words, _) in enumerate(found, 1):
             self.say(f"{at}. {words}")
-        answer = self.ask(tr("Number, or Enter for none: "))
+        answer = self.ask(tr("Number, or Enter for none:"))
         if not answer.isdecimal() or not 0 < int(answer) <= len(found):
             return
         with self.host() as host:

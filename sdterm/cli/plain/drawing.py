@@ -11,7 +11,7 @@ from sdterm.tui.submitting import varied
 
 
 def generate(talk: Dialogue, words: str) -> None:
-    prompt = words or _asked_prompt(talk, tr("Prompt: "), talk.form.draft.prompt, [e.prompt for e in talk.prompts()])
+    prompt = words or _asked_prompt(talk, tr("Prompt:"), talk.form.draft.prompt, [e.prompt for e in talk.prompts()])
     talk.change(talk.form.draft.but(prompt=prompt), tr("prompt"))
     talk.remember()
     talk.draw(talk.form.request_fields())
@@ -19,7 +19,7 @@ def generate(talk: Dialogue, words: str) -> None:
 
 def negative(talk: Dialogue, words: str) -> None:
     before = [entry.negative for entry in talk.prompts() if entry.negative]
-    text = words or _asked_prompt(talk, tr("Negative prompt: "), talk.form.draft.negative_prompt, before)
+    text = words or _asked_prompt(talk, tr("Negative prompt:"), talk.form.draft.negative_prompt, before)
     talk.change(talk.form.draft.but(negative_prompt="" if text == "-" else text), tr("negative prompt"))
     now = talk.form.draft.negative_prompt
     talk.say(tr("The negative prompt is: {prompt}", prompt=now) if now else tr("There is no negative prompt now."))

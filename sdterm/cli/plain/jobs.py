@@ -43,14 +43,14 @@ def resume(talk: Dialogue, words: str) -> None:
 
 
 def cancel(talk: Dialogue, words: str) -> None:
-    job = number(words or talk.ask(tr("Job: ")))
+    job = number(words or talk.ask(tr("Job:")))
     with talk.host() as host:
         host.cancel(job)
     talk.say(tr("Job {job} is cancelled.", job=job))
 
 
 def retry(talk: Dialogue, words: str) -> None:
-    job = number(words or talk.ask(tr("Job: ")))
+    job = number(words or talk.ask(tr("Job:")))
     with talk.host() as host:
         host.retry(job)
     talk.follow(job, partial(cancel_job, talk.settings, job))

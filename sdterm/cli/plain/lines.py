@@ -40,10 +40,10 @@ class Lines:
                 for line in before:
                     self._editor.add_history(line.replace("\n", " "))
             with suppress(EOFError):
-                return input(question)
+                return input(f"{question} ")
             print(file=self._target)
             return None
-        print(question, end="", file=self._target, flush=True)
+        print(f"{question} ", end="", file=self._target, flush=True)
         line = self._source.readline()
         self.say(line.rstrip("\n"))
         return line.rstrip("\n") if line else None

@@ -25,9 +25,9 @@ _PROMPTS = ("prompt", "negative_prompt")
 
 
 def change(talk: Dialogue, words: str) -> None:
-    field, text = _named_field(words or talk.ask(tr("Parameter: ")))
+    field, text = _named_field(words or talk.ask(tr("Parameter:")))
     if not text:
-        text = talk.ask(tr("{label}, now {value}: ", label=tr(field.label), value=_told(talk, field)))
+        text = talk.ask(tr("{label}, now {value}:", label=tr(field.label), value=_told(talk, field)))
     if text:
         _give(talk, field, text)
 
@@ -50,7 +50,7 @@ def reset(talk: Dialogue, words: str) -> None:
         talk.change(talk.form.draft.but(**dict.fromkeys(talk.form.draft.fields)), tr("all parameters"))
         talk.say(tr("All parameters are as the settings say."))
         return
-    field, _ = _named_field(words or talk.ask(tr("Parameter: ")))
+    field, _ = _named_field(words or talk.ask(tr("Parameter:")))
     talk.change(talk.form.draft.but(**dict.fromkeys(row.name for row in field.rows)), tr(field.label))
     _tell(talk, field)
 
@@ -80,7 +80,7 @@ def _told(talk: Dialogue, field: Field) -> str:
 
 
 def pick(talk: Dialogue, words: str) -> None:
-    words = words or talk.ask(tr("What to pick, like sampler, scheduler, model, size, styles, or a picture's number: "))
+    words = words or talk.ask(tr("What to pick, like sampler, scheduler, model, size, styles, or a picture's number:"))
     if re.fullmatch(r"#?\d+", words):
         picture = talk.meant(words)
         talk.picture = picture.id
@@ -110,7 +110,7 @@ def _chosen(talk: Dialogue, choices: Sequence[Choice]) -> str:
             if rest > 0
             else tr("Enter keeps it.")
         )
-        answer = talk.ask(f"{more} {tr('Number or name: ')}")
+        answer = talk.ask(f"{more} {tr('Number or name:')}")
         if answer.isdecimal() and 0 < int(answer) <= len(choices):
             return choices[int(answer) - 1].name
         if answer:

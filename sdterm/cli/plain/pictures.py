@@ -58,7 +58,7 @@ def compare(talk: Dialogue, words: str) -> None:
 
 
 def delete(talk: Dialogue, words: str) -> None:
-    picture = number(words or talk.ask(tr("Picture: ")))
+    picture = number(words or talk.ask(tr("Picture:")))
     with talk.host() as host:
         host.delete_picture(picture)
     talk.picture = None if talk.picture == picture else talk.picture
@@ -67,4 +67,4 @@ def delete(talk: Dialogue, words: str) -> None:
 
 def restore(talk: Dialogue, words: str) -> None:
     with talk.host() as host:
-        talk.say(of_picture(host.restore_picture(number(words or talk.ask(tr("Picture: "))))))
+        talk.say(of_picture(host.restore_picture(number(words or talk.ask(tr("Picture:"))))))

@@ -19,7 +19,7 @@ from sdterm.messages import message
 DESCRIPTORS: dict[str, type[Any]] = {
     name: kind for name, kind in vars(hooks).items() if isinstance(kind, type) and is_dataclass(kind)
 }
-_FOR_EXTENSIONS = ("sdterm.hooks.", "sdterm.modelling.", "sdterm.testing.")
+_FOR_EXTENSIONS = ("sdterm.hooks.", "sdterm.messages.", "sdterm.modelling.", "sdterm.testing.")
 _SHARED_RANDOM = {
     "torch": {"manual_seed", "seed", "randn", "rand", "randint", "randperm", "randn_like", "rand_like", "normal"},
     "random": {"seed", "random", "randint", "randrange", "choice", "choices", "shuffle", "sample", "uniform", "gauss"},

@@ -100,7 +100,8 @@ def _resolved(name: str) -> tuple[int, str]:
                 error=error,
             ),
         ) from error
-    return found[0][0], str(found[0][4][0])
+    family, _, _, _, place = min(found, key=lambda each: each[0] != socket.AF_INET)  # localhost has one of each
+    return family, str(place[0])
 
 
 def _check_credentials(settings: Settings, run_folder: RunFolder, address: str | None) -> None:

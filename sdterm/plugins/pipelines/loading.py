@@ -18,7 +18,7 @@ import torch
 import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.errors import SdtermError
 from sdterm.hooks import CheckpointReader, PluginError
-from sdterm.messages import message
+from sdterm.messages import message, plural
 from sdterm.plugins.pipelines.assembly import Assembly, Source
 from sdterm.plugins.pipelines.index import UNUSED
 
@@ -189,13 +189,22 @@ def filled(kind: Any, folder: Path, state: State, file: str, dtype: torch.dtype)
 
 def _check(kind: Any, file: str, keys: Sequence[str], differ: bool = False) -> None:
     if keys:
-        facts = {"file": file, "number": len(keys), "kind": kind.__name__, "tensor": keys[0]}
+        facts = {"file": file, "kind": kind.__name__, "tensor": keys[0]}
         if differ:
-            said = message(
-                "{number} tensors in {file} have a different shape in a {kind}, for example {tensor}.", **facts
+            said = plural(
+                "The tensor {tensor} in {file} does not have the shape that a {kind} needs.",
+                "{number} tensors in {file} do not have the shape that a {kind} needs, for example {tensor}.",
+                len(keys),
+                **facts,
             )
-            raise PluginError(said)
-        raise PluginError(message("{file} lacks {number} tensors of a {kind}, for example {tensor}.", **facts))
+        else:
+            said = plural(
+                "{file} lacks the tensor {tensor} of a {kind}.",
+                "{file} lacks {number} tensors of a {kind}, for example {tensor}.",
+                len(keys),
+                **facts,
+            )
+        raise PluginError(said)
 
 
 def _renamed(kind: Any, config: Mapping[str, Any], state: State) -> State:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.hooks import PluginError, WeightsReader
-from sdterm.messages import message
+from sdterm.messages import message, plural
 from sdterm.plugins.sd import architecture, folder, keys
 from sdterm.plugins.sd.architecture import Usual
 from sdterm.plugins.sd.clip_text import ClipTextModel, TextConfig
@@ -175,10 +175,11 @@ def _fill(module: torch.nn.Module, names: Names, source: Source) -> None:
     state, name, kind = dict(module.state_dict()), source.reader.path.name, source.kind
     if absent := sorted(state.keys() - {own for owns in names.values() for own in owns}):
         raise PluginError(
-            message(
+            plural(
+                "{file} lacks the tensor {tensor}, which {kind} needs.",
                 "{file} lacks {number} tensors that {kind} needs, for example {tensor}.",
+                len(absent),
                 file=name,
-                number=len(absent),
                 kind=kind,
                 tensor=absent[0],
             )

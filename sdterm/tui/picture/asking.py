@@ -31,7 +31,7 @@ _BEGUN = re.compile(
     r"|\[(?:[46](?:;\d{0,5}(?:;\d{0,5})?)?|\?[\d;]{0,100})?)?\Z"
 )
 _NO_KEY = re.compile(r"\x1b(?:P>\||_G|\[\?|\[[46];\d+;)")  # nothing that is typed begins like this
-_MOST_CELL = 400  # pixels
+_MOST_CELL = 128  # pixels
 
 _NEVER_ASKED = ("", "dumb", "unknown", "linux", "eterm", "cons25")  # some would print what they do not know
 

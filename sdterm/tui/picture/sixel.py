@@ -13,6 +13,7 @@ COLOURS = 256
 # The finest first. Dithered: colours, and how many bytes a pixel takes at least: what has no chance is not tried.
 _DITHERED = ((256, 0.5), (64, 0.35))
 _FEW = 0.25  # the same for as many colours as there are where those are fewer
+_MOST_DITHERED = 1_500_000  # pixels: more take seconds, and their dots are too small to be missed
 # Not dithered: pixels of detail on the longer side (None: as fine as the cells are, and smoothed), colours, bytes.
 _CALM = (
     *((None, 256, 0.15), (None, 128, 0.1), (None, 64, 0.07), (None, 32, 0.0)),
@@ -35,7 +36,9 @@ def encode(
     size = area(columns, rows, cell)
     room = limit / (size[0] * size[1])  # bytes of a pixel
     for colours, density in [one for one in _DITHERED if one[0] <= most_colours] or [(most_colours, _FEW)]:
-        if density <= room and len(sequence := drawn(dithered(image, size, colours))) <= limit:
+        if density > room or size[0] * size[1] > _MOST_DITHERED:
+            continue
+        if len(sequence := drawn(dithered(image, size, colours))) <= limit:
             return sequence
     for detail, colours, density in _CALM:
         if density <= room:

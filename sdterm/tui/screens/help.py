@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
+from rich.text import Text
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -30,7 +32,7 @@ PLACES = {
     "settings": "Settings",
     "extensions": "Extensions",
 }
-_KEYS = 24  # cells
+_KEYS, _BESIDE, _LEAST = 24, 6, 10  # cells: of the keys, around both columns, of what they do
 LISTS = "In every list: arrows or j k h l, g and G for the ends."
 
 
@@ -49,6 +51,10 @@ class HelpScreen(BaseScreen):
     def body(self) -> Iterable[Widget]:
         with VerticalScroll():
             yield Static(self._text())
+
+    def on_resize(self, event: events.Resize) -> None:
+        for text in self.query("VerticalScroll > Static").results(Static):
+            text.update(self._text())
 
     def on_screen_resume(self) -> None:
         for text in self.query("VerticalScroll > Static").results(Static):
@@ -73,7 +79,13 @@ class HelpScreen(BaseScreen):
             if action.scope == scope:
                 keys = " ".join(shown(key) for key in self.shell.keys[action.id].split(","))
                 yield f"\n  {keys:<{_KEYS}} ", "bold $text-primary"
-                yield tr(action.title), ""
+                yield self._indented(tr(action.title)), ""
+
+    def _indented(self, title: str) -> str:
+        """What a key does, in lines of its own column."""
+        cells = max(_LEAST, self.app.size.width - _KEYS - _BESIDE)
+        lines = Text(title).wrap(self.app.console, cells)
+        return f"\n{' ' * (_KEYS + 3)}".join(line.plain.rstrip() for line in lines)
 
     def _terminal(self) -> str:
         found, size = self.shell.picture_support(), self.app.size

@@ -83,9 +83,9 @@ class ModelsScreen(TableScreen[Row]):
         yield Static(classes="words", markup=False)
 
     def columns(self) -> Iterable[tuple[str, int]]:
-        name, facts = (tr("Name"), 28), ((tr("Hash"), 12), (tr("Size"), 9))
+        name, facts = (tr("Name"), 24), ((tr("Hash"), 10), (tr("Size"), 8))
         if self.kinds == ("checkpoint",):
-            return name, *facts, (tr("Family"), 16), (tr("State"), 17), (tr("Licence"), 24)
+            return name, *facts, (tr("Family"), 12), (tr("State"), 16), (tr("Licence"), 24)
         return name, (tr("For"), 6), *facts, (tr("Kind"), 13), (tr("Words"), 60)  # beside a picture only two are seen
 
     def up(self) -> None:

@@ -31,6 +31,15 @@ _MOST = 200
 _LOOK_EVERY = 2.0  # seconds between two looks at the devices
 MARKS = {"running": ">", "queued": " ", "paused": "=", "waiting": "~", "failed": "!", "done": " ", "cancelled": "x"}
 """A state's sign, beside its word."""
+_ENDED = ("edit_job", "hold_queue")
+_FIRST_KEYS = {
+    "running": ("hold", "cancel", "hold_queue"),
+    "queued": ("move_up", "move_down", "cancel", "hold_queue"),
+    "paused": ("hold", "cancel", "hold_queue"),
+    "waiting": ("remedy", "cancel", "hold_queue"),
+    "failed": ("remedy", "retry", *_ENDED),
+}
+"""What the key bar names first where a job in this state is chosen."""
 
 
 class QueueScreen(TableScreen["JobView"]):
@@ -44,6 +53,12 @@ class QueueScreen(TableScreen["JobView"]):
         super().__init__()
         self._due = False
         self._workers: tuple[WorkerView, ...] = ()
+
+    @property
+    def first_keys(self) -> tuple[str, ...]:
+        """What the key bar names first."""
+        job = self.chosen()
+        return _FIRST_KEYS.get(job.state, _ENDED) if job else ("hold_queue",)
 
     def body(self) -> Iterable[Widget]:
         yield Static(classes="devices", markup=False)

@@ -13,6 +13,7 @@ from textual.widgets import DataTable, Static
 
 from sdterm.tui.language import tr
 from sdterm.tui.screens.base import BaseScreen
+from sdterm.tui.widgets.bars import KeyBar
 from sdterm.tui.widgets.rows import Table
 
 R = TypeVar("R")
@@ -89,6 +90,7 @@ class TableScreen(BaseScreen, Generic[R]):
         item = self.chosen()
         lines = self.about(item) if item is not None else (self.empty() if self._is_known else tr("Loading …"),)
         self.query_one(".words", Static).update(Text("\n".join(lines)))
+        self.query(KeyBar).refresh()
 
     @on(DataTable.RowSelected)
     def _selected(self) -> None:

@@ -23,6 +23,7 @@ HOLDS, ERROR_HOLDS = 30.0, 120.0
 _TALL = 20  # lines of a screen that has two for a long sentence
 _NAME = " sdterm "
 _PICTURE_BESIDE = 80  # columns from which on a picture is shown beside the form
+_SLIM = 60  # columns of a key bar that has room for few keys
 _NARROW = 40  # columns of one on which nothing else has room
 TABS = (
     ("go_generate", "Generate"),
@@ -72,12 +73,14 @@ class TopBar(_Line):
         return line
 
     def _fitting(self, cells: int) -> dict[str, str]:
-        """Names of the screens by their actions: where they have no room, cut, then fewer."""
-        names = self._names()
+        """Names of the screens by their actions: where they have no room, cut, then fewer. What is open stays whole, as
+        does the way to its picture."""
+        names, whole = self._names(), (self._tab, "show_preview")
         needed = {action: cell_len(self.shell.key(action)) + 2 for action in names} | {self._tab: 3}
 
         def fit(most: int) -> bool:
-            return sum(needed[action] + min(cell_len(name), most) for action, name in names.items()) <= cells
+            lengths = {a: cell_len(name) if a in whole else min(cell_len(name), most) for a, name in names.items()}
+            return sum(needed[action] + length for action, length in lengths.items()) <= cells
 
         longest = max(map(cell_len, names.values()))
         if fit(longest):
@@ -86,7 +89,7 @@ class TopBar(_Line):
             if dropped != self._tab:
                 names.pop(dropped)
             if most := next((most for most in range(longest, _SHORTEST - 1, -1) if fit(most)), 0):
-                return {action: _cut(name, most) for action, name in names.items()}
+                return {action: name if action in whole else _cut(name, most) for action, name in names.items()}
         return names
 
     def _names(self) -> dict[str, str]:
@@ -185,6 +188,8 @@ class KeyBar(_Line):
         keys that only their list stays."""
         if "pictures" in scopes_of(self.screen):
             return {"go_help": "All keys"}
+        if self.size.width < _SLIM:  # those of the place come first
+            return {"go_help": "Help"}
         return _LAST if self._is_form() else {"go_generate": "Prompt", **_LAST}
 
     def _is_form(self) -> bool:
@@ -196,7 +201,8 @@ class KeyBar(_Line):
         scopes = scopes_of(self.screen)
         draws = "stop" if self.shell.state.runs else "variations" if "prompt" in scopes else ""
         first = tuple(filter(None, ("generate", draws))) if {"prompt", "field"} & {*scopes} else ()
-        first = (*first, *getattr(self.screen.focused, "first_keys", ()))  # there is seldom room for all
+        chooser = self.screen.focused if hasattr(self.screen.focused, "first_keys") else self.screen
+        first = (*first, *getattr(chooser, "first_keys", ()))  # there is seldom room for all
         yield from (self._key(BY_ID[name]) for name in first)
         taken: set[str] = set()  # by a narrower place
         for scope in (*scopes, "anywhere"):

@@ -20,6 +20,8 @@ class Parameter(Input):
     """A field of the form that is typed."""
 
     scopes = ("field",)
+    is_typed = True
+    """Whether keys write in it."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "step(1)", show=False),
         Binding("down", "step(-1)", show=False),
@@ -75,7 +77,7 @@ class Parameter(Input):
     def __init__(self, field: Field, value: str) -> None:
         value = printable(value, _LONGEST)
         name = None if field.inside else f"field-{field.id}"
-        super().__init__(value, id=name, compact=True, select_on_focus=True)
+        super().__init__(value, id=name, compact=True, select_on_focus=self.is_typed)
         self.field = field
         self._shown = value  # what came from the draft is no edit
         self._former = value  # what stands there if what is typed is refused
@@ -91,6 +93,15 @@ class Parameter(Input):
         if value != self.value:
             self._shown = self.value = value
             self.cursor_position = len(value)
+        self._show_its_beginning()
+
+    def on_mount(self) -> None:
+        self._show_its_beginning()
+
+    def _show_its_beginning(self) -> None:
+        """What is too long for its place is cut at the end; only where somebody types, it is not."""
+        if not (self.has_focus and self.is_typed):
+            self.cursor_position = 0
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -124,6 +135,7 @@ class Parameter(Input):
 
     def on_blur(self) -> None:
         self.settle()
+        self._show_its_beginning()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -157,27 +169,13 @@ class Choice(Parameter, inherit_bindings=False):
     """A field of the form that is chosen: up and down step it, Enter or a letter opens its list. A switch has two, a
     picture none: it is named by a line that a letter begins."""
 
+    is_typed = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "step(-1)", show=False),
         Binding("down", "step(1)", show=False),
         Binding("enter", "submit", show=False),
         Binding("delete,backspace,ctrl+u,ctrl+w", "reset", show=False),
     ]
-
-    def show(self, value: str) -> None:
-        super().show(value)
-        self._show_its_beginning()
-
-    def on_mount(self) -> None:
-        self._show_its_beginning()
-
-    def on_blur(self) -> None:
-        self._show_its_beginning()
-
-    def _show_its_beginning(self) -> None:
-        """What is too long for its place is cut at the end, as a name is; only while it is focused, it is not."""
-        if not self.has_focus:
-            self.cursor_position = 0
 
     async def _on_key(self, event: events.Key) -> None:
         if not event.is_printable:

@@ -19,17 +19,14 @@ from tests.host.access.serving import Served, served
 from tests.host.running import wait_until
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that a test can wait for."""
-    for phase in connections._LIMITS:
-        monkeypatch.setitem(connections._LIMITS, phase, 0.3)
-
-
-@pytest.fixture
-def there(impatient: None, tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path) as it:
-        yield it
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """With limits that a test can wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        for phase in connections._LIMITS:
+            patch.setitem(connections._LIMITS, phase, 0.3)
+        with served(tmp_path_factory.mktemp("slow") / "data") as it:
+            yield it
 
 
 def talk(there: Served) -> socket.socket:
@@ -128,8 +125,8 @@ def test_a_stream_that_is_read_stays(there: Served) -> None:
             assert next(events).number > number
 
 
-def test_idle_connections_make_room_for_who_asks(there: Served) -> None:
-    there.listening.socket.most = 20
+def test_idle_connections_make_room_for_who_asks(there: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(there.listening.socket, "most", 20)
     idle = [talk(there) for _ in range(60)]
     assert healthy(there) and healthy(there)
     for connection in idle:
@@ -152,9 +149,12 @@ def test_four_thousand_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
             connection.close()
 
 
-def test_where_all_are_being_answered_one_more_is_turned_away_and_comes_back(there: Served) -> None:
-    there.listening.socket.most = 2
-    remote = there.remote()
+def test_where_all_are_being_answered_one_more_is_turned_away_and_comes_back(
+    there: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until(lambda: not there.do(lambda _: there.listening.socket._busy))
+    monkeypatch.setattr(there.listening.socket, "most", 2)
+    remote = there.remote("generate")
     with contextlib.ExitStack() as opened:
         headers = {"authorization": f"Bearer {remote.token}"}
         http = opened.enter_context(httpx.Client(base_url=f"{there.url}/v1", headers=headers))

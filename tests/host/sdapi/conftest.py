@@ -8,7 +8,7 @@ from tests.host.running import Running, running
 from tests.host.sdapi.test_app import free_port
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def api_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """It knows one style, `night`."""
     data = tmp_path_factory.mktemp("sdapi") / "data"

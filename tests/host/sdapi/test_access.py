@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -130,3 +131,29 @@ def test_training_is_refused_where_its_result_would_be(services: HostServices, p
     answer = ask("POST", f"/sdapi/v1/{path}", json={"name": "x"})
     assert answer.status_code == 200 and "error: sdterm does not train" in answer.json()["info"]
     assert ask("POST", f"/sdapi/v1/{path}", json=[1]).status_code == 422
+
+
+def changed(name: str, value: str) -> dict[str, Any]:
+    flag = next(flag for flag in FLAGS if flag.name == name)
+    assert flag.change
+    return dict(flag.change(value))
+
+
+def test_logins_of_a1111s_page_are_those_of_the_api_and_may_come_from_a_file(tmp_path: Path) -> None:
+    both = {"api_auth": logins("admin:admin,user1:pass:word")}
+    assert changed("--gradio-auth", "admin:admin,user1:pass:word") == both
+    file = tmp_path / "logins"
+    file.write_text("admin:admin\n\nuser1:pass:word\n")
+    assert changed("--gradio-auth-path", str(file)) == both
+    assert admits(both["api_auth"], "user1", "pass:word")
+    file.write_text("nobody")
+    for path, said in ((file, "NAME:PASSWORD"), (tmp_path / "nowhere", "No such file")):
+        with pytest.raises(SdtermError, match=said):
+            changed("--gradio-auth-path", str(path))
+
+
+def test_a_time_that_is_none_is_refused_in_a_sentence() -> None:
+    assert changed("--timeout-keep-alive", "5") == {"timeout_keep_alive": 5.0}
+    for value in ("-1", "soon", "9999999"):
+        with pytest.raises(SdtermError, match="whole seconds"):
+            changed("--timeout-keep-alive", value)

@@ -36,9 +36,8 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("api") / "data", SDTERM_API="true", SDTERM_PORT=str(free_port())) as it:
-        yield it
+def host(api_host: Running) -> Running:
+    return api_host
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +95,13 @@ def test_the_answer_echoes_the_request_and_tells_all_of_info(api: httpx.Client) 
 
 def test_images_are_saved_only_where_that_is_asked_for(api: httpx.Client, host: Running) -> None:
     outputs = host.settings.root / "outputs"
-    before = host.client.pictures().total
+    before, files = host.client.pictures().total, {*outputs.rglob("*.png")}
     draw(api)
-    assert host.client.pictures().total == before and not [*outputs.rglob("*.png")]
+    assert host.client.pictures().total == before and {*outputs.rglob("*.png")} == files
     assert not [*(host.settings.root / "run" / "api").glob("*")]
     result = draw(api, save_images=True, n_iter=2)
     assert json.loads(result["info"])["index_of_first_image"] == 1
-    assert len(result["images"]) == 3 == len([*outputs.rglob("*.png")])
+    assert len(result["images"]) == 3 == len({*outputs.rglob("*.png")} - files)
     assert pixels(result["images"][0]).shape[1] == 2 * 64, "the grid comes first"
 
 

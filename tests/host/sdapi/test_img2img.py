@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from sdterm.core.comparison import compare
-from tests.host.running import Running, running
-from tests.host.sdapi.test_app import free_port
+from tests.host.running import Running
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES: list[dict[str, Any]] = json.loads((GOLDEN / "img2img.json").read_text())
@@ -26,9 +25,8 @@ _NOT_OURS = re.compile(r", Schedule type: [^,]*|, sdterm: .*|, Version: .*")  # 
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("img2img") / "data", SDTERM_API="true", SDTERM_PORT=str(free_port())) as it:
-        yield it
+def host(api_host: Running) -> Running:
+    return api_host
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-import diffusers
 import pytest
 import torch
 
 from sdterm.modelling.pipelines.colours import fitted, least_squares
 from sdterm.modelling.pipelines.latents import cleaned, own_prediction
+from tests.later import Later
 
+diffusers: Any = Later("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, in diffusers
 LEVELS = torch.Generator().manual_seed(0)
 CLEAN, NOISE = (torch.randn(1, 4, 6, 8, generator=LEVELS) for _ in range(2))

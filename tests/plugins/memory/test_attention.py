@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch.nn.functional import scaled_dot_product_attention
 
 from sdterm.core.extensions.registry import load_plugins
@@ -15,9 +14,11 @@ from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
 from sdterm.hooks import Components, ModelFacts, PluginError
 from sdterm.plugins.memory.attention import use, xformers_usable
-from sdterm.plugins.memory.attention.processor import Processor, attentions, head_size
 from sdterm.plugins.memory.attention.sub_quadratic import sub_quadratic
+from tests.later import Later
 
+diffusers: Any = Later("diffusers.models.attention_processor")
+processor: Any = Later("sdterm.plugins.memory.attention.processor")
 CPU = torch.device("cpu")
 FACTS = ModelFacts("sd1", torch.float32)
 PLUGINS = load_plugins(None)
@@ -44,15 +45,16 @@ def test_the_processor_computes_what_diffusers_own_does(told: tuple[int, ...] | 
     """A UNet's attention to tokens, and a VAE's to a picture."""
     torch.manual_seed(1)
     kind: dict[str, Any] = {"norm_num_groups": 8, "residual_connection": True, "rescale_output_factor": 2.0}
-    layer = Attention(
+    layer = diffusers.Attention(
         32, told[2] if told else None, heads=4, dim_head=8, bias=True, **(kind if len(shape) == 4 else {})
     )
     x, cond = next(tensors(shape)), None if told is None else next(tensors(told))
-    plain = AttnProcessor2_0()(layer, x, cond)
-    assert torch.equal(Processor(scaled_dot_product_attention)(layer, x, cond), plain)
+    plain = diffusers.AttnProcessor2_0()(layer, x, cond)
+    assert torch.equal(processor.Processor(scaled_dot_product_attention)(layer, x, cond), plain)
     mask = torch.zeros(2, 1, cond.shape[1] if cond is not None else math.prod(shape[2:] if len(shape) == 4 else [24]))
     assert torch.equal(
-        Processor(scaled_dot_product_attention)(layer, x, cond, mask), AttnProcessor2_0()(layer, x, cond, mask)
+        processor.Processor(scaled_dot_product_attention)(layer, x, cond, mask),
+        diffusers.AttnProcessor2_0()(layer, x, cond, mask),
     )
 
 
@@ -79,7 +81,7 @@ def test_each_way_computes_the_same(way: str, components: Components) -> None:
     assert usable, why
     optimizer.apply(components, **{option.name: option.default for option in optimizer.options})
     changed = [type(each) for each in unet.attn_processors.values()]
-    assert AttnProcessor2_0 not in changed
+    assert diffusers.AttnProcessor2_0 not in changed
     assert torch.allclose(computed(components), plain, atol=1e-4)
     assert optimizer.undo
     optimizer.undo(components)
@@ -87,7 +89,7 @@ def test_each_way_computes_the_same(way: str, components: Components) -> None:
 
 
 def test_a_way_that_takes_only_some_sizes_of_heads_is_used_for_those(components: Components) -> None:
-    sizes = sorted({head_size(part) for _, part in attentions(components.modules["unet"])})
+    sizes = sorted({processor.head_size(part) for _, part in processor.attentions(components.modules["unet"])})
 
     def picky(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         if q.shape[-1] != sizes[0]:
@@ -99,8 +101,10 @@ def test_a_way_that_takes_only_some_sizes_of_heads_is_used_for_those(components:
 
     plain = computed(components)
     use(lambda: picky)(components)
-    used = {head_size(part): type(part.processor) for _, part in attentions(components.modules["unet"])}
-    assert used == {size: Processor if size == sizes[0] else AttnProcessor2_0 for size in sizes}
+    used = {
+        processor.head_size(part): type(part.processor) for _, part in processor.attentions(components.modules["unet"])
+    }
+    assert used == {size: processor.Processor if size == sizes[0] else diffusers.AttnProcessor2_0 for size in sizes}
     assert torch.allclose(computed(components), plain, atol=1e-5)
     with pytest.raises(PluginError, match="head_dim must be another"):
         use(lambda: never)(components)

@@ -111,15 +111,15 @@ def test_a_folder_is_listed_with_its_family_size_and_licence(library: Library) -
 @pytest.mark.parametrize(
     ("kind", "more", "said"),
     [
-        ("WanPipeline", {}, "x is a WanPipeline, which makes videos; sdterm draws pictures."),
-        ("StableAudioPipeline", {}, "x is a StableAudioPipeline, which makes sound; sdterm draws pictures."),
+        ("WanPipeline", {}, "x is a WanPipeline, which makes videos; sdterm generates images."),
+        ("StableAudioPipeline", {}, "x is a StableAudioPipeline, which makes sound; sdterm generates images."),
         ("KandinskyV22CombinedPipeline", {}, "two pipelines in two folders"),
-        ("FluxPriorReduxPipeline", {}, "draws no picture alone"),
+        ("FluxPriorReduxPipeline", {}, "makes no image by itself"),
         ("Flux9Pipeline", {}, "which the installed diffusers does not have"),
         (["mine", "Mine"], {}, "contains its own pipeline as Python code, which sdterm does not run"),
-        ("FluxPipeline", {"vae": ["os", "system"]}, "its model_index.json wants system of os for vae"),
+        ("FluxPipeline", {"vae": ["os", "system"]}, "for vae its model_index.json asks for system from os"),
         ("FluxPipeline", {"feature_extractor": ["mine", "Mine"]}, "only loads code from diffusers and transformers"),
-        ("FluxPipeline", {"vae": ["kolors", "Anything"]}, "wants Anything of kolors"),
+        ("FluxPipeline", {"vae": ["kolors", "Anything"]}, "asks for Anything from kolors"),
     ],
 )
 def test_what_is_not_drawn_with_says_so_in_one_sentence(
@@ -161,7 +161,7 @@ def test_a_quantized_part_names_the_package_that_reads_it(library: Library) -> N
     said = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
     folder(library.root / CHECKPOINTS / "x", {**FLUX, "transformer": (*FLUX["transformer"][:2], TRANSFORMER | said)})
     found = known(library, "x")
-    assert not found.usable and "needs the package bitsandbytes: `pip install bitsandbytes`." in found.note
+    assert not found.usable and "needs a package: `pip install bitsandbytes`." in found.note
 
 
 def test_a_single_file_says_what_it_lacks_until_all_is_there(library: Library) -> None:
@@ -243,7 +243,7 @@ def test_a_broken_folder_beside_it_leaves_a_transformer_alone(library: Library) 
     folder(library.root / CHECKPOINTS / "whole")
     weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
     assert known(library, "mine").family == "Flux"
-    assert "transformer/config.json is no JSON" in known(library, "broken").note
+    assert "transformer/config.json is not valid JSON" in known(library, "broken").note
 
 
 def test_files_that_are_added_go_where_they_are_looked_for() -> None:

@@ -95,7 +95,7 @@ def test_weights_that_a_folder_lacks_are_named_and_not_made_up(part: str, key: s
     (there,) = (each for each in state if each.endswith(key))
     del state[there]
     save_file(state, file, {"format": "pt"})
-    with pytest.raises(PluginError, match=rf"^z/{part} lacks 1 tensors of a \w+, {re.escape(key)}for example"):
+    with pytest.raises(PluginError, match=rf"^z/{part} lacks the tensor .*{re.escape(key)} of a \w+"):
         loaded(library, "z")
 
 
@@ -174,9 +174,7 @@ def test_a_file_that_lacks_tensors_is_one_sentence(library: Library, built: Path
     gone = next(key for key in state if "feed_forward" in key)
     del state[gone]
     save_file(state, library.root / CHECKPOINTS / "half.safetensors")
-    with pytest.raises(
-        PluginError, match=r"^half\.safetensors lacks 1 tensors of a ZImageTransformer2DModel, .* among"
-    ):
+    with pytest.raises(PluginError, match=r"^half\.safetensors lacks the tensor .* of a ZImageTransformer2DModel"):
         load(library.find("half"), CPU, torch.float32)
 
 

@@ -205,7 +205,7 @@ def test_a_network_of_another_structure_is_refused_with_a_sentence(
 ) -> None:
     weights = dict(Reference(2).state_dict())
     spoil(weights)
-    with pytest.raises(PluginError, match=r"^odd.safetensors looks like ESRGAN, but its layers are none"):
+    with pytest.raises(PluginError, match=r"^odd.safetensors looks like ESRGAN, but sdterm does not support"):
         loaded(tmp_path / "odd.safetensors", weights)
 
 

@@ -28,7 +28,7 @@ def test_a_checkpoint_of_this_machine_is_shown_asked_about_and_added(host: Runni
         await write(pilot, str(tmp_path / "mine.safetensors"))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Ask))
-        await until(pilot, lambda: "Licence: not told" in screen_text(app), "what it is")  # long paths are wrapped
+        await until(pilot, lambda: "Licence: not known" in screen_text(app), "what it is")  # long paths are wrapped
         await pilot.press("y")
         await until(pilot, lambda: "mine.safetensors is there." in screen_text(app))
         await until(pilot, lambda: screen_text(app).count("mine") > 1)  # it is in the list, too

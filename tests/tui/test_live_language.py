@@ -1,0 +1,36 @@
+"""A language that is chosen while the workstation is open: all of it is said anew, and one stays where one is."""
+
+from textual.pilot import Pilot
+
+from sdterm.tui.app import Workstation
+from sdterm.tui.screens.queue import QueueScreen
+from sdterm.tui.widgets.bars import Note
+from tests.host.running import Running
+from tests.tui.conftest import drive, screen_text, text_of, until
+
+
+def test_all_that_is_shown_is_said_anew_and_nothing_goes_blank(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press(*"red house")
+        await until(pilot, lambda: "2/75" in screen_text(app) and "native" in screen_text(app), "hints of the host")
+        app.change_language("ja")
+        await until(pilot, lambda: "プロンプト" in screen_text(app) and "サンプラー" in screen_text(app))
+        await until(pilot, lambda: "2/75" in screen_text(app) and "標準" in screen_text(app), "the hints, too")
+        assert "red house" in screen_text(app) and "Negative" not in screen_text(app)
+        await pilot.press("f4")
+        await until(pilot, lambda: isinstance(app.screen, QueueScreen) and "キュー" in screen_text(app))
+        app.change_language("de")
+        await until(pilot, lambda: isinstance(app.screen, QueueScreen) and "Warteschlange" in screen_text(app))
+
+    drive(host, act, (100, 30))
+
+
+def test_what_the_host_refuses_is_said_in_the_language_of_the_workstation(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        from sdterm.tui import calls
+
+        await until(pilot, lambda: app.state.host == "up")
+        await app.host.ask(calls.job(4_000_000))
+        await until(pilot, lambda: "ジョブ 4000000 はありません。" in text_of(app.screen.query_one(Note)))
+
+    drive(host, act, (100, 30), language="ja")
