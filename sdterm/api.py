@@ -187,8 +187,8 @@ class Retry(Body):
             sizes = batch_sizes(images)
             if self.batch_size not in sizes:
                 said = message(
-                    "batch_size is {size}, but the {images} images of this job can only be split into batches of "
-                    "{sizes}.",
+                    "batch_size is {size}, but the images of this job ({images}) can only be split into batches "
+                    "of {sizes}.",
                     size=self.batch_size,
                     images=images,
                     sizes=", ".join(map(str, sizes)),

@@ -344,7 +344,7 @@ def test_an_upgrade_carries_on_from_any_moment(clone: Clone, tmp_path: Path, has
     (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==9.9\n")
     clone.shown()
     whole = files_of(venv)
-    for moment in [0, 1, *chance.sample(range(2, 300), 8)]:
+    for moment in [1 if has_uv else 0, 1, *chance.sample(range(2, 300), 8)]:  # uv puts nothing aside
         shutil.rmtree(venv)
         shutil.copytree(tmp_path / "old", venv, symlinks=True)
         number = chance.choice(ENDS)
@@ -616,9 +616,10 @@ def test_how_far_uv_is_is_read_from_its_bars(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def uv_clone(index: Index, tmp_path: Path, repo: Path) -> Clone:
-    clone = Clone(tmp_path / "ein klön", index, repo)
+def uv_clone(clone: Clone) -> Clone:
+    """One that finds an uv, and to which something is to be added."""
     clone.has_uv = True
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nbeta==1.0\n")
     return clone
 
 
@@ -630,21 +631,21 @@ def test_uv_installs_the_same_as_pip(uv_clone: Clone, installed: Clone, tmp_path
     found.add("gamma", "2.0")
     (tmp_path / "least.txt").write_text("gamma<2\n")
     (tmp_path / "pip.conf").write_text(f"[global]\nconstraint = {tmp_path}/least.txt\nfind-links = {tmp_path}\n")
-    (uv_clone.folder / "requirements.txt").write_text("alpha==1.0\ngamma\n")
+    (uv_clone.folder / "requirements.txt").write_text("alpha==1.0\nbeta==1.0\ngamma\n")
     code, _, err = uv_clone.run(
         PIP_CONFIG_FILE=str(tmp_path / "pip.conf"), UV_DEFAULT_INDEX="http://127.0.0.1:9/simple"
     )
     assert code == 7 and "uv is" not in err and "uv stopped" not in err, err
-    assert (uv_clone.packages / "alpha-1.0.dist-info" / "INSTALLER").read_text() == "uv"
+    assert (uv_clone.packages / "beta-1.0.dist-info" / "INSTALLER").read_text() == "uv"
     assert (uv_clone.packages / "__pycache__").is_dir(), "compiled, as by pip"
-    assert launch.installed(uv_clone.packages) == launch.installed(installed.packages) | {"gamma": "1.0"}
+    assert launch.installed(uv_clone.packages) == launch.installed(installed.packages) | {"beta": "1.0", "gamma": "1.0"}
 
 
 @needs_uv
 def test_pip_installs_where_uv_lacks_a_setting_of_pip(uv_clone: Clone) -> None:
     code, _, err = uv_clone.run(PIP_SRC="elsewhere")
     assert code == 7 and "uv is here, but pip installs: uv has nothing for pip's setting src.\n" in err
-    assert (uv_clone.packages / "alpha-1.0.dist-info" / "INSTALLER").read_text() == "pip\n"
+    assert (uv_clone.packages / "beta-1.0.dist-info" / "INSTALLER").read_text() == "pip\n"
 
 
 def test_pip_goes_on_where_uv_stops(uv_clone: Clone, tmp_path: Path) -> None:
@@ -653,7 +654,7 @@ def test_pip_goes_on_where_uv_stops(uv_clone: Clone, tmp_path: Path) -> None:
     (tmp_path / "bin" / "uv").chmod(0o755)
     code, _, err = uv_clone.run(PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     assert code == 7 and "uv stopped, and pip goes on: error: it is Sunday\n" in err
-    assert (uv_clone.packages / "alpha.py").is_file()
+    assert (uv_clone.packages / "beta.py").is_file()
 
 
 # What A1111's guide teaches

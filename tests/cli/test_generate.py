@@ -197,7 +197,7 @@ def test_xformers_that_cannot_be_used_says_why_and_draws_without(sdterm: Run) ->
 
 
 def test_settings_say_where_a_bad_value_came_from(sdterm: Run, data: Path) -> None:
-    assert "(set by SDTERM_STEPS)" in sdterm("generate", "cat", SDTERM_STEPS="lots").stderr
+    assert "set by SDTERM_STEPS" in sdterm("generate", "cat", SDTERM_STEPS="lots").stderr
     config = data / "config.toml"
     try:
         config.write_text('sampler = "Euler a"\nsteps = 3\n')

@@ -52,7 +52,7 @@ def test_an_altered_picture_is_measured_beside_what_changed_since(sdterm: Run, d
     said = json.loads(done.stdout)
     assert (said["identical"], said["pixels"], said["differing"], said["largest"]) == (False, 4096, 1, [4, 0, 0])
     assert said["psnr"] == pytest.approx(10 * np.log10(255**2 * 4096 * 3 / 4**2), abs=0.01)
-    assert said["notes"][0] == "not reproduced: Face restoration"
+    assert said["notes"][0] == "These parameters cannot be reproduced: Face restoration."
     assert said["notes"][1].startswith("torch: 1.") and said["notes"][1].endswith(" now")
 
 
@@ -69,10 +69,10 @@ def test_a_jpeg_drawn_from_a_png_is_encoded_again_to_be_verified(sdterm: Run, dr
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "has no infotext"),
+        (None, "no infotext"),
         (
             "x\nSteps: 2, Sampler: Euler, Seed: 5, Model hash: 0123456789, Model: \x1b[31mgone",
-            "[0123456789] is not here",
+            "[0123456789] is missing",
         ),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_pasted_infotext_is_drawn_with_what_the_command_line_says_otherwise(
     (data / "styles.csv").unlink()
     assert done.returncode == 0, done.stderr
     events = {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
-    assert events["warning"]["message"] == "not reproduced: Mystery"
+    assert events["warning"]["message"] == "These parameters cannot be reproduced: Mystery."
     assert events["warning"]["code"] == "not_reproduced"
     drawn = events["image"]["infotext"]
     assert drawn.startswith(
@@ -145,7 +145,7 @@ def test_info_tells_what_would_not_be_reproduced(sdterm: Run, tmp_path: Path) ->
     (tmp_path / "x.txt").write_text(text)
     done = sdterm("info", str(tmp_path / "x.txt"))
     assert done.returncode == 0 and "\x1b" not in done.stdout
-    assert done.stdout.splitlines()[-2] == "not reproduced: Face restoration, Odd"
+    assert done.stdout.splitlines()[-2] == "These parameters cannot be reproduced: Face restoration, Odd."
 
 
 @pytest.mark.parametrize(

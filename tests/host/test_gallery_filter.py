@@ -90,8 +90,8 @@ def test_another_is_kept_back(database: sqlite3.Connection, text: str) -> None:
     [
         ("stps>=20", "Did you mean 'steps'"),
         ("steps>=many", "is not a number"),
-        ("size:512", "no size"),
-        ("after:yesterday", "no date"),
+        ("size:512", "not a size"),
+        ("after:yesterday", "not a date"),
         ("sampler>euler", "compared with : alone"),
         ("steps:", "needs a value"),
     ],

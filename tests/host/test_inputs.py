@@ -98,7 +98,7 @@ def test_what_is_not_there_or_no_digest_is_told(http: httpx.Client) -> None:
     [
         (b"", "is empty"),
         (b"<svg/>", "is not an image that sdterm can read"),
-        (png(size=(1, 1))[:20] + b"\xff\xff" + png(size=(1, 1))[22:], "pixels|damaged|no picture"),
+        (png(size=(1, 1))[:20] + b"\xff\xff" + png(size=(1, 1))[22:], "pixels|damaged|not an image"),
     ],
 )
 def test_what_is_no_picture_leaves_nothing(http: httpx.Client, folder: Path, data: bytes, said: str) -> None:
