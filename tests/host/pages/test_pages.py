@@ -39,9 +39,11 @@ def base(there: Served) -> str:
 async def socket(url: str, login: tuple[str, str], **headers: str) -> AsyncIterator[Any]:
     """The socket of a page whose user has typed that."""
     shown = "Basic " + base64.b64encode(":".join(login).encode()).decode()
-    async with aiohttp.ClientSession(headers={"authorization": shown, **headers}) as session:
-        async with session.ws_connect(f"{url}/page/socket?width=80&height=24") as it:
-            yield it
+    async with (
+        aiohttp.ClientSession(headers={"authorization": shown, **headers}) as session,
+        session.ws_connect(f"{url}/page/socket?width=80&height=24") as it,
+    ):
+        yield it
 
 
 def refused(url: str, login: tuple[str, str], **headers: str) -> int:
