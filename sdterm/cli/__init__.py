@@ -90,7 +90,7 @@ def sdterm(context: click.Context, /, **flags: Any) -> None:
         from sdterm.cli.plain import converse
 
         context.exit(converse(settings))
-    if not is_terminal:  # nobody is there to press keys
+    if not (is_terminal or settings["in_page"]):  # nobody is there to press keys
         click.echo(context.get_help())
         return
     from sdterm.tui import work

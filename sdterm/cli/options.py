@@ -143,6 +143,8 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
     for flag, value in _in_order(given):
         if flag.change:
             changes |= joined(changes, flag, value)
+            if remark := flag.remark and flag.remark(value):
+                say(remark)
         else:
             say(f"{flag.name}: {flag.sentence}")
     return changes

@@ -88,6 +88,7 @@ def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) ->
     from sdterm.host.access.listening import listen
     from sdterm.host.access.said import who_is_let_in
     from sdterm.host.access.sharing import shared, tunnel_of
+    from sdterm.host.pages.pages import can_show
     from sdterm.host.sdapi.delivery import Deliveries
 
     tunnel = tunnel_of(settings["share"]) if settings["share"] else None
@@ -107,12 +108,14 @@ def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) ->
         sharing = [shared(services, tunnel, listening.port, tell)] if tunnel else []
         await asyncio.gather(deliveries.look_after(), *sharing)
 
+    own_url = listening.own_url if settings["web"] and can_show() else None
     return PortServer(
-        make_tcp_app(services, stop, ours, deliveries, is_local=listening.is_local),
+        make_tcp_app(services, stop, ours, deliveries, is_local=listening.is_local, own_url=own_url),
         listening,
         beside=beside,
         ready=ready,
         keep_alive=settings["timeout_keep_alive"],
+        has_pages=own_url is not None,
     )
 
 

@@ -75,7 +75,8 @@ class Server(uvicorn.Server):
 
 class PortServer(uvicorn.Server):
     """Serves a port until `should_exit`. beside: what is done while it serves. ready: called once it answers.
-    keep_alive: seconds that a connection may wait for its next request."""
+    keep_alive: seconds that a connection may wait for its next request. has_pages: whether there are sockets for
+    pages."""
 
     def __init__(
         self,
@@ -85,11 +86,13 @@ class PortServer(uvicorn.Server):
         beside: Callable[[], Coroutine[Any, Any, None]],
         ready: Callable[[], None] = lambda: None,
         keep_alive: float = 30.0,
+        has_pages: bool = False,
     ) -> None:
         config = uvicorn.Config(
             app,
             http=partial(BoundedProtocol, listening.socket),  # type: ignore[arg-type]
-            ws="none",
+            ws="wsproto" if has_pages else "none",
+            ws_max_size=2**20,
             lifespan="off",
             log_config=None,
             access_log=False,

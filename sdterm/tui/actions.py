@@ -1,6 +1,7 @@
 """Everything that a key can do: the one table behind bindings, key bar, palette, help and keymap files."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from textual.binding import Binding
 
@@ -35,8 +36,8 @@ class Action:
     title: str
     palette: bool = True
     """Whether the palette offers it (moving about in a list is no command)."""
-    near: bool = False
-    """Whether it is there only where the host is this machine's."""
+    only: Literal["", "near", "terminal", "page"] = ""
+    """Where alone it is there: where the host is this machine's, in a terminal of the user's own, in a web page."""
 
 
 # Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes; Alt+B and Alt+F as Ctrl+Left
@@ -68,7 +69,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("newer_prompt", "anywhere", "alt+pagedown,ctrl+shift+down", "", "The prompt used after this one"),
     Action("more_options", "anywhere", "alt+m", "", "All options of sampler, schedule, plugins and file format"),
     Action("jump", "anywhere", "ctrl+o,f12", "Jump", "Jump to a field by its letter"),
-    Action("edit_outside", "anywhere", "alt+e", "", "Write the prompt in your own editor"),
+    Action("edit_outside", "anywhere", "alt+e", "", "Write the prompt in your own editor", only="terminal"),
     Action("paste", "anywhere", "alt+i", "", "Read an infotext or a picture's path into the form"),
     Action("clear_prompt", "anywhere", "alt+c", "", "Empty the prompt and the negative prompt"),
     Action("undo", "anywhere", "ctrl+z", "", "Undo the last change of prompt or parameters"),
@@ -77,7 +78,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_preview", "anywhere", "alt+w", "", "Show the picture alone, as large as it fits"),
     Action("copy_by_hand", "anywhere", "alt+y", "", "The text copied last, to select in the terminal"),
     Action("command_palette", "anywhere", "ctrl+p", "Commands", "Find a command by its words", palette=False),
-    Action("suspend", "anywhere", "alt+z", "", "Go to the shell; fg comes back (Ctrl+Z is undo)"),
+    Action("suspend", "anywhere", "alt+z", "", "Go to the shell; fg comes back (Ctrl+Z is undo)", only="terminal"),
     Action("quit", "anywhere", "ctrl+q", "Quit", "Leave; a running job continues"),
     Action("emphasis_up", "prompt", "ctrl+up,alt+up", "+Weight", "More weight for the word or selection"),
     Action("emphasis_down", "prompt", "ctrl+down,alt+down", "", "Less weight for the word or selection"),
@@ -109,6 +110,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("take_parameters", "pictures", "e", "Parameters", "Its parameters into the form, not its prompts"),
     Action("repeat", "pictures", "full_stop", "", "Generate it again"),
     Action("vary", "pictures", "v", "Vary", "Generate five variations of it"),
+    Action("open_in_tab", "pictures", "n", "New tab", "Open it at full size in a new tab of the browser", only="page"),
     Action("copy_parameters", "pictures", "y", "Copy", "Copy its infotext"),
     Action("copy_prompt", "pictures", "Y", "", "Copy its prompt"),
     Action("copy_path", "pictures", "ctrl+y", "", "Copy where its file is"),
@@ -163,8 +165,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("verify_hash", "models", "v", "Hash", "Compute its SHA-256", palette=False),
     Action("hash_all", "models", "V", "", "Compute all hashes of this list that are not known", palette=False),
     Action("pause_hashing", "models", "P", "", "Pause computing hashes, or resume", palette=False),
-    Action("add_model", "models", "a", "Add", "Add a model from a path, a URL, Hugging Face or Civitai"),
-    Action("stop_adding", "models", "x", "", "Stop adding a model"),
+    Action("add_model", "models", "a", "Add", "Add a model from a path, a URL, Hugging Face or Civitai", only="near"),
+    Action("stop_adding", "models", "x", "", "Stop adding a model", only="near"),
     Action("edit_setting", "settings", "enter", "Change", "Change this setting", palette=False),
     Action("reset_setting", "settings", "d", "Default", "Take it out of config.toml", palette=False),
     Action("search_settings", "settings", "slash", "Search", "Find a setting", palette=False),
@@ -176,21 +178,32 @@ ACTIONS: tuple[Action, ...] = (
         "On/off",
         "Switch this extension on or off",
         palette=False,
-        near=True,
+        only="near",
     ),
-    Action("install_extension", "extensions", "i", "Install", "Install or update an extension", near=True),
+    Action("install_extension", "extensions", "i", "Install", "Install or update an extension", only="near"),
     Action(
-        "trust_extension", "extensions", "a", "Approve", "Approve how this extension changed", palette=False, near=True
+        "trust_extension",
+        "extensions",
+        "a",
+        "Approve",
+        "Approve how this extension changed",
+        palette=False,
+        only="near",
     ),
-    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False, near=True),
-    Action("translation_template", "settings", "T", "Template", "Write a file to translate sdterm with"),
+    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False, only="near"),
+    Action(
+        "translation_template", "settings", "T", "Template", "Write a file to translate sdterm with", only="terminal"
+    ),
 )
 BY_ID = {action.id: action for action in ACTIONS}
 
 
 def actions_of(settings: Settings) -> tuple[Action, ...]:
     """Those that there are."""
-    return tuple(action for action in ACTIONS if not (action.near and settings["connect"]))
+    is_in_page = settings["in_page"]
+    is_near = not (is_in_page or settings["connect"])
+    there = {"": True, "near": is_near, "terminal": not is_in_page, "page": is_in_page}
+    return tuple(action for action in ACTIONS if there[action.only])
 
 
 def bindings(*scopes: str) -> list[Binding]:

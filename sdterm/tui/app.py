@@ -18,9 +18,9 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker, WorkerFailed
 
-from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings
+from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings, is_owners
 from sdterm.tui import calls, themes
-from sdterm.tui.actions import bindings
+from sdterm.tui.actions import BY_ID, actions_of, bindings
 from sdterm.tui.alt_keys import hear_alt_keys
 from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
@@ -149,8 +149,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """As Textual's; keys that are heard anywhere do what the Generate screen can do, too."""
+        """As Textual's; keys that are heard anywhere do what the Generate screen can do, too. What is not to be had
+        there is not done, by whatever key."""
         name = f"action_{action}".partition("(")[0]
+        known = BY_ID.get(name.removeprefix("action_"))
+        if known and known not in actions_of(self.settings):
+            return False
         if default_namespace in (None, self) and not hasattr(self, name) and hasattr(self.desk, name):
             default_namespace = self.desk
         return await super().run_action(action, default_namespace, namespaces)
@@ -303,7 +307,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._learn_languages()
 
     def _greet(self, embedded: list[bool]) -> None:
-        if all(embedded):
+        if all(embedded) and not self.settings["connect"]:
             from sdterm.core.settings.paths import CHECKPOINTS
 
             folder = self.settings.root / CHECKPOINTS
@@ -694,6 +698,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         from sdterm.core.settings.file import unset, write_setting
         from sdterm.core.settings.settings import ConfigError
 
+        if self.settings["in_page"] and is_owners(key):
+            return tr("In a web page, no setting can be changed that steers the host or names a file.")
         try:
             if text is None:
                 self.settings = unset(self.settings, key, SETTINGS_BY_KEY[key].default)

@@ -20,7 +20,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 from textual.worker import Worker, WorkerError
 
-from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
+from sdterm.core.settings.settings import Setting, frozen_reason
 from sdterm.core.text import file_size, printable
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import Action, actions_of
@@ -29,7 +29,7 @@ from sdterm.tui.fields import ROWS, Field, parts
 from sdterm.tui.keymap import shown
 from sdterm.tui.language import languages, tr
 from sdterm.tui.messages import Fill
-from sdterm.tui.screens.settings import SettingsScreen, edit
+from sdterm.tui.screens.settings import SettingsScreen, edit, settings_of
 from sdterm.tui.screens.settings import shown as value_shown
 from sdterm.tui.shell import Desk, HasShell
 from sdterm.tui.vocabulary import NAMES, unnamed
@@ -127,7 +127,7 @@ class Palette(HasShell, ModalScreen[None]):
         cast(Desk, self.app.screen).focus_field(field.id)
 
     def _settings(self) -> Iterator[Command]:
-        for setting in SETTINGS:
+        for setting in settings_of(self.shell.settings):
             value = printable(value_shown(self.shell.settings[setting.key]), 20)
             words = f"{setting.sentence} {setting.section} {setting.a1111}"
             about = f"{value}: {tr(setting.sentence)}" if value else tr(setting.sentence)

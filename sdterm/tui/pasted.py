@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sdterm.core.infotext.grammar import is_infotext
+from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.tui.differing import as_told
@@ -40,12 +41,21 @@ def is_like_a_path(text: str) -> bool:
     return begins and "\n" not in bare and os.path.splitext(bare)[1].lower() in _SUFFIXES
 
 
-def infotext_in(text: str) -> str | None:
+def no_files_here(settings: Settings) -> str:
+    """Why no file is read that somebody names; empty if it is. A page is open to others than the owner of the files."""
+    if not settings["in_page"]:
+        return ""
+    return tr("In a web page, no files can be read by their paths. A saved picture has a number, like #12.")
+
+
+def infotext_in(text: str, *, reads_files: bool = True) -> str | None:
     """The infotext that a pasted text is, or that the picture has whose path it is; None if it is neither."""
     if len(text) > _LONGEST:
         return None
     if is_infotext(text):
         return text
+    if not reads_files:
+        return None
     path = path_in(text)
     if "\n" in text.strip() or path.suffix.lower() not in _SUFFIXES:
         return None

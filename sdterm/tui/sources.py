@@ -15,7 +15,7 @@ from sdterm.tui.differing import digests_in_short
 from sdterm.tui.fields import Field, RefusedTextError, quick_field
 from sdterm.tui.hires import NOT_CARRIED_OVER
 from sdterm.tui.language import tr
-from sdterm.tui.pasted import path_in
+from sdterm.tui.pasted import no_files_here, path_in
 from sdterm.tui.shell import Desk, Shell
 
 if TYPE_CHECKING:
@@ -286,9 +286,12 @@ class Sources:
         """The file that a text names, and what it is called; None once the user was told why not."""
         from sdterm.core.inputs import InputError
 
+        number, refused = _NUMBER.fullmatch(text), no_files_here(self._shell.settings)
+        if refused and not number:
+            self._shell.say(refused)
+            return None
         path = path_in(text)
-        number = _NUMBER.fullmatch(text)
-        if number and not path.is_file():
+        if number and (refused or not path.is_file()):
             data = await self._desk.ask(calls.file(int(number[1])))
             return None if data is None else (data, f"#{number[1]}")
         try:

@@ -56,6 +56,7 @@ NAMES: Mapping[str, Named] = {
     "vary": Named("Picture", "Vary it", "variations similar variants"),
     "copy_parameters": Named("Picture", "Copy infotext", "clipboard yank parameters generation data"),
     "copy_prompt": Named("Picture", "Copy prompt", "clipboard yank words text"),
+    "open_in_tab": Named("Picture", "Open in a new tab", "full size browser window save download"),
     "copy_path": Named("Picture", "Copy path", "clipboard yank file name location where saved folder"),
     "copy_by_hand": Named("Picture", "Select by hand", "copy copied selection mouse tmux text"),
     "empty_trash": Named("Picture", "Empty trash", "purge clean disk space deleted rubbish bin for good"),

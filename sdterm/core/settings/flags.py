@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sdterm.core.settings.model_kinds import MODEL_KINDS
+from sdterm.core.text import printable
 from sdterm.messages import message
 
 Change = Callable[[Any], Mapping[str, Any]]
@@ -30,6 +31,8 @@ class Flag:
     """What it costs, for one that saves memory or time."""
     example: str = "1"
     """A value that it takes, if it takes one."""
+    remark: Callable[[Any], str] | None = None
+    """What there is to say about a value at the start; nothing, mostly."""
 
 
 def joined(changes: Mapping[str, Any], flag: Flag, value: Any) -> dict[str, Any]:
@@ -117,6 +120,17 @@ def _auth(name: str) -> Change:
             ) from None
 
     return change
+
+
+def _weak(value: str) -> str:
+    from sdterm.core.settings.logins import easily_guessed
+
+    if not (names := easily_guessed(value)):
+        return ""
+    return message(
+        "The password of {names} is easy to guess. Choose one of 8 or more characters, which is not the name.",
+        names=printable(", ".join(names), 200),
+    )
 
 
 def _auth_file(value: str) -> Mapping[str, Any]:
@@ -311,7 +325,12 @@ FLAGS: tuple[Flag, ...] = (
     ),
     *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
     Flag("--api", "Serve A1111's HTTP API on a port of this machine.", change=_fixed("api", True), status="mapped"),
-    Flag("--nowebui", "Serve without opening the workstation.", change=_fixed("nowebui", True), status="mapped"),
+    Flag(
+        "--nowebui",
+        "Serve without opening the workstation.",
+        change=lambda _: {"nowebui": True, "web": False},
+        status="mapped",
+    ),
     Flag(
         "--listen",
         "Allow other machines to connect; they need a login or a token.",
@@ -360,6 +379,7 @@ FLAGS: tuple[Flag, ...] = (
             "mapped",
             True,
             example="a:b",
+            remark=_weak,
         )
         for name in ("--api-auth", "--gradio-auth")
     ),

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 _COST = {"n": 2**12, "r": 8, "p": 1}
 _LONGEST = 1000  # characters
+_SHORT = 8  # characters of a password
+_FIRST_TRIED = ("password", "passw0rd", "12345678", "123456789", "1234567890", "qwertyuiop", "iloveyou")
 
 
 def logins(text: str) -> tuple[str, ...]:
@@ -19,6 +21,16 @@ def logins(text: str) -> tuple[str, ...]:
             raise ValueError(login)
         found.append(f"{name}:{_hash(name, password)}")
     return tuple(found)
+
+
+def easily_guessed(text: str) -> tuple[str, ...]:
+    """The names of such logins whose passwords are the first that others try."""
+    pairs = [tuple(part.strip() for part in login.partition(":")) for login in text.split(",")]
+    return tuple(
+        name
+        for name, _, password in pairs
+        if len(password) < _SHORT or password.casefold() in (name.casefold(), *_FIRST_TRIED)
+    )
 
 
 def admits(known: Sequence[str], name: str, password: str) -> bool:

@@ -104,6 +104,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Seconds that a network call or an extension's code may take before its process is replaced.",
     ),
     Setting("serve", False, "host", "Listen on a TCP port for clients that have a token."),
+    Setting("web", True, "host", "Show the workstation and a gallery in a browser at that port, with sdterm[web]."),
     Setting("api", False, "host", "Serve A1111's HTTP API on that port, too."),
     Setting("listen", False, "host", "Allow other machines to connect to the port. Off: only this machine."),
     Setting("share", None, "host", "A tunnel to the port: USER@MACHINE by SSH, cloudflared, ngrok, tailscale or auto."),
@@ -213,6 +214,7 @@ SETTINGS: tuple[Setting, ...] = (
         "One more folder to search for translations.",
         _LOOKS,
     ),
+    Setting("in_page", False, "front end", "The workstation is shown in a web page: nothing of its machine is."),
     Setting("nowebui", False, "front end", "Serve instead of opening the workstation.", _LOOKS),
     Setting(
         "preview",
@@ -470,7 +472,7 @@ PATHS = {
 
 def is_owners(key: str) -> bool:
     """Whether a setting is never changed over the network: it steers the host itself, or names a file."""
-    return SETTINGS_BY_KEY[key].scope == "host" or key in PATHS or key in ("keymap", "connect")
+    return SETTINGS_BY_KEY[key].scope == "host" or key in PATHS or key in ("keymap", "connect", "in_page")
 
 
 def _placed(key: str, value: Any, base: Path) -> Any:

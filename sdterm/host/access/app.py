@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +20,9 @@ from sdterm.host.sdapi.delivery import Deliveries
 from sdterm.host.services import HostServices
 from sdterm.messages import message
 
+if TYPE_CHECKING:
+    from sdterm.host.pages.pages import Pages
+
 _log = logging.getLogger(__name__)
 _NOWHERE = Refusal(404, "bad_request", message("There is no such address. A1111's API is served with --api."))
 
@@ -30,13 +34,19 @@ def make_tcp_app(
     deliveries: Deliveries,
     *,
     is_local: bool = True,
+    own_url: str | None = None,
 ) -> ASGIApp:
     """The application of a port. ours: `/v1` as the socket has it. stop: ends the host. is_local: only this machine
-    reaches the port."""
+    reaches the port. own_url: where the workstations of pages reach it; None: there are no pages."""
     settings = services.settings
     access = access_of(settings, KnownTokens(services.run_folder.tokens), is_local=is_local)
     a1111 = make_sdapi(services, stop, deliveries, access) if settings["api"] else None
-    app: ASGIApp = BodiesInFlight(_ByPath(Gate(ours, access), a1111))
+    pages = None
+    if own_url:
+        from sdterm.host.pages.pages import Pages
+
+        pages = Pages(services, ours, access, own_url)
+    app: ASGIApp = BodiesInFlight(_ByPath(Gate(ours, access), a1111, pages))
     app = AnswerHeaders(app, access.origins)
     if settings["subpath"]:
         app = BelowSubpath(app, settings["subpath"])
@@ -61,13 +71,17 @@ class Gate:
 
 
 class _ByPath:
-    """One port for both APIs."""
+    """One port for both APIs and the pages."""
 
-    def __init__(self, ours: ASGIApp, a1111: ASGIApp | None) -> None:
-        self._ours, self._a1111 = ours, a1111
+    def __init__(self, ours: ASGIApp, a1111: ASGIApp | None, pages: "Pages | None") -> None:
+        self._ours, self._a1111, self._pages = ours, a1111, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if is_ours(scope) or self._a1111 is None:
+        if self._pages and self._pages.has(scope["path"]):
+            await self._pages(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif is_ours(scope) or self._a1111 is None:
             await self._ours(scope, receive, send)
         else:
             await self._a1111(scope, receive, send)
@@ -92,7 +106,8 @@ class _Logged:
         finally:
             address = (scope.get("client") or ("?",))[0]
             seconds = time.perf_counter() - began
-            _log.info("%s %s %s: %s, %.3f s", address, scope["method"], printable(scope["path"], 200), status, seconds)
+            method = scope.get("method", "socket")
+            _log.info("%s %s %s: %s, %.3f s", address, method, printable(scope["path"], 200), status, seconds)
 
 
 def _problem(refusal: Refusal) -> ASGIApp:

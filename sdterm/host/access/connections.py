@@ -95,10 +95,25 @@ class BoundedProtocol(H11Protocol):
         self._enter("free")
         self._listener.gone(self._peer)
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Another protocol has the connection from here on: it counts as one that is being answered."""
+        self._listener.asks(self._peer)
+        self._enter("free")
+        super().handle_websocket_upgrade(event)
+        after: Any = self.transport.get_protocol()
+        if after is not self:
+            ended = after.connection_lost
+
+            def connection_lost(exc: Exception | None) -> None:
+                ended(exc)
+                self._listener.gone(self._peer)
+
+            after.connection_lost = connection_lost
+
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
         super().data_received(data)
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and self.transport.get_protocol() is self:
             self._look("headers")
 
     def on_response_complete(self) -> None:

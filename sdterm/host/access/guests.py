@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.types import Scope
 
-from sdterm.core.settings.tokens import Token, TokenError, find_token, read_tokens
+from sdterm.core.settings.tokens import Token, TokenError, digest_of, find_token, read_tokens
 from sdterm.errors import SdtermError
 
 _log = logging.getLogger(__name__)
@@ -28,11 +29,13 @@ class ForbiddenError(SdtermError, PermissionError):
 class KnownTokens:
     """The tokens of a file as it is now: it is read again once it has changed. A file that cannot be read has none.
 
-    clock: seconds since 1970.
+    clock: seconds since 1970. page: the secret of one more, with which the workstations of pages draw.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path, self._clock = path, clock
+        self.page = f"sdterm_{secrets.token_urlsafe(32)}"
+        self._own = Token("page", digest_of(self.page), "generate", clock())
         self._seen: tuple[int, ...] = ()
         self._tokens: tuple[Token, ...] = ()
 
@@ -54,7 +57,7 @@ class KnownTokens:
                 _log.warning("%s", error)
                 self._tokens = ()
             self._seen = seen
-        return self._tokens
+        return (*self._tokens, self._own)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class AnswerHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
         asked = Headers(scope=scope)
         page = asked.get("origin", "")

@@ -4,7 +4,7 @@ import ipaddress
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EACCES, EADDRINUSE
 from pathlib import Path
 
@@ -45,6 +45,12 @@ class Listening:
     def is_local(self) -> bool:
         """Whether only this machine reaches it."""
         return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
+
+    @property
+    def own_url(self) -> str:
+        """Where this machine reaches it."""
+        address = self.address if self.is_local else "127.0.0.1" if self.address == "0.0.0.0" else self.address
+        return replace(self, address=address).url
 
     @property
     def url(self) -> str:

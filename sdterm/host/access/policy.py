@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -33,6 +33,14 @@ class Refusal:
     sentence: str
     detail: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Somebody who looks at pages. secret: of the token that their workstation shows."""
+
+    guest: Guest
+    secret: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,25 @@ class Access:
         if self.is_open or (self.is_local and scope["path"] in _PUBLIC):
             return None
         return self._login(scope, kind, name, password)
+
+    def visit(self, scope: Scope) -> Visit | Refusal:
+        """Who asks for a page, or why they are not shown it: they have a token as their password, or a login, or need
+        none. A browser shows either with each request, the one for a socket included."""
+        headers = Headers(scope=scope)
+        if sentence := self.origins.refusal(headers):
+            return Refusal(403, "forbidden", sentence)
+        shown = headers.getlist("authorization")
+        kind, _, given = shown[0].partition(" ") if len(shown) == 1 else ("", "", "")
+        name, password = _basic(given.strip()) if kind.lower() == "basic" else ("", None)
+        if password and TOKEN.fullmatch(password) and (token := self.tokens.find(password)):
+            return Visit(Guest(token, self.tokens), password)
+        if not self.is_open:
+            refused = self._login(scope, kind.lower(), name, password)
+            if refused:
+                return replace(refused, headers={**refused.headers, "www-authenticate": 'Basic realm="sdterm"'})
+        own = self.tokens.find(self.tokens.page)
+        assert own
+        return Visit(Guest(own, self.tokens), self.tokens.page)
 
     def _login(self, scope: Scope, kind: str, name: str, password: str | None) -> Refusal | None:
         if kind != "basic":

@@ -2,29 +2,42 @@
 
 import ipaddress
 import socket
+import sys
 
 import psutil
 
 from sdterm.core.settings.settings import Settings
 from sdterm.host.access.listening import Listening
 from sdterm.host.access.policy import is_open
+from sdterm.host.pages.pages import can_show
 from sdterm.messages import Message, message, sentences
 
 
 def who_is_let_in(listening: Listening, settings: Settings) -> str:
     """For whoever started the host."""
-    url = _shown(listening)
+    url, in_browser = _shown(listening), _in_browser(settings)
     if listening.is_local:
         return sentences(
             message(
                 "Open at {url} to programs of this machine alone: {needs}.", url=url, needs=_needs(listening, settings)
-            )
+            ),
+            in_browser,
         )
     opened = message(
         "Open at {url} to every machine that reaches this one: {needs}.", url=url, needs=_needs(listening, settings)
     )
     plain = "" if listening.tls else message("Without TLS, all of it can be read on the way.")
-    return sentences(opened, plain)
+    return sentences(opened, plain, in_browser)
+
+
+def _in_browser(settings: Settings) -> str:
+    if not settings["web"]:
+        return ""
+    if can_show():
+        return message("A browser shows the workstation there.")
+    return message(
+        "To see the workstation there in a browser: {python} -m pip install 'sdterm[web]'", python=sys.executable
+    )
 
 
 def _needs(listening: Listening, settings: Settings) -> Message:

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from sdterm.core.extensions.install.listing import Listed, listed
 from sdterm.core.text import printable
 from sdterm.tui import calls
-from sdterm.tui.actions import BY_ID, actions_of, bindings
+from sdterm.tui.actions import bindings
 from sdterm.tui.language import said, tr
 from sdterm.tui.screens.pick import Ask, Type
 from sdterm.tui.screens.table import TableScreen
@@ -59,12 +59,6 @@ class ExtensionsScreen(TableScreen["Listed"]):
             return
         self._standing = {extension.slug: extension for extension in standing}
         self.show(found, self.table.cursor_row, tr("Extensions  {number}", number=len(found)))
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Extensions are installed and approved on the machine that runs them."""
-        known = BY_ID.get(action)
-        is_there = not known or known in actions_of(self.shell.settings)
-        return is_there and super().check_action(action, parameters)
 
     def empty(self) -> str:
         if self.shell.settings["connect"]:

@@ -663,16 +663,20 @@ class GenerateScreen(BaseScreen):
         self.shell.say(tr("Nothing to redo.") if name is None else tr("Redone: {what}.", what=name))
 
     def action_paste(self) -> None:
-        from sdterm.tui.pasted import infotext_in
+        from sdterm.tui.pasted import infotext_in, no_files_here
         from sdterm.tui.screens.pick import Type
 
+        refused = no_files_here(self.shell.settings)
+
         def typed(text: str | None) -> None:
-            if text and (infotext := infotext_in(text)) is not None:
+            if text and (infotext := infotext_in(text, reads_files=not refused)) is not None:
                 self.run_worker(self.filling.offer(infotext))
+            elif text and refused:
+                self.shell.say(refused)
             elif text:
                 self.shell.say(tr("That is neither an infotext nor a picture that has one."))
 
-        self.app.push_screen(Type(tr("A picture's path, or an infotext")), typed)
+        self.app.push_screen(Type(tr("An infotext") if refused else tr("A picture's path, or an infotext")), typed)
 
     @on(InfotextPasted)
     def _offer_pasted(self, event: InfotextPasted) -> None:

@@ -11,13 +11,15 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from sdterm.tui.actions import BY_ID, actions_of
 from sdterm.tui.language import tr
+from sdterm.tui.shell import HasShell
 
 LETTERS = "123456789qwrtasdfgzxcvbyuiophjklnm"
 """`e` is not among them: it opens the editor outside."""
 
 
-class Jump(ModalScreen[None]):
+class Jump(HasShell, ModalScreen[None]):
     """Labels over the screen below."""
 
     DEFAULT_CSS = """
@@ -40,6 +42,8 @@ class Jump(ModalScreen[None]):
             label.styles.offset = place
             yield label
         what = tr("Press a letter to go there.  e: the prompt in your editor  Esc: leave")
+        if BY_ID["edit_outside"] not in actions_of(self.shell.settings):
+            what = tr("Press a letter to go there.  Esc: leave")
         how = Static(Text(f" {what}"), id="how")
         how.styles.offset = 0, self.app.size.height - 1
         yield how

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from sdterm.core.names import normal
-from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
+from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason, is_owners
 from sdterm.core.text import printable
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
@@ -53,7 +53,9 @@ class SettingsScreen(TableScreen[Setting]):
 
     def _show(self) -> None:
         words = " ".join(self._words)
-        found = [setting for setting in SETTINGS if self._is_shown(setting, self.shell.settings)]
+        found = [
+            setting for setting in settings_of(self.shell.settings) if self._is_shown(setting, self.shell.settings)
+        ]
         found.sort(key=lambda setting: words not in normal(setting.key))  # what is called so comes first
         self.show(found, self.table.cursor_row, tr("Settings  {number}", number=len(found)))
         if not found:
@@ -121,6 +123,11 @@ class SettingsScreen(TableScreen[Setting]):
 
     def action_translation_template(self) -> None:
         self.say(self.shell.write_template())
+
+
+def settings_of(settings: Settings) -> Iterable[Setting]:
+    """Those that can be seen there: a web page shows none that steers the host or names a file."""
+    return (setting for setting in SETTINGS if not (settings["in_page"] and is_owners(setting.key)))
 
 
 def edit(app: App[Any], shell: Shell, setting: Setting, tell: Callable[[str], object]) -> None:

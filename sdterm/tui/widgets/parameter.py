@@ -12,11 +12,12 @@ from textual.widgets import Input
 from sdterm.core.text import printable
 from sdterm.tui.fields import Field, RefusedTextError
 from sdterm.tui.messages import InfotextPasted
+from sdterm.tui.shell import HasShell
 
 _LONGEST = 2000  # characters
 
 
-class Parameter(Input):
+class Parameter(HasShell, Input):
     """A field of the form that is typed."""
 
     scopes = ("field",)
@@ -158,9 +159,10 @@ class Parameter(Input):
             event.stop()
 
     def _takes_infotext(self, event: events.Paste) -> bool:
-        from sdterm.tui.pasted import infotext_in
+        from sdterm.tui.pasted import infotext_in, no_files_here
 
-        if (infotext := infotext_in(event.text)) is not None:
+        reads_files = not no_files_here(self.shell.settings)
+        if (infotext := infotext_in(event.text, reads_files=reads_files)) is not None:
             self.post_message(InfotextPasted(infotext))
         return infotext is not None
 

@@ -134,6 +134,10 @@ class PictureActions(HasShell):
 
             self.shell.copy(parse(picture.infotext).prompt, tr("prompt"))
 
+    def action_open_in_tab(self) -> None:
+        if picture := self.chosen():
+            self.app.open_url(f"pictures/{picture.id}")
+
     def action_copy_path(self) -> None:
         if picture := self.chosen():
             self.shell.copy(picture.path, tr("path"))

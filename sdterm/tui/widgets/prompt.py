@@ -214,9 +214,12 @@ class PromptEditor(SaysBelow, HasShell, TextArea, inherit_bindings=False):
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()
-        from sdterm.tui.pasted import infotext_in, is_like_a_path
+        from sdterm.tui.pasted import infotext_in, is_like_a_path, no_files_here
 
-        if (infotext := infotext_in(event.text)) is not None:
+        refused = no_files_here(self.shell.settings)
+        if refused and is_like_a_path(event.text):
+            self.shell.say(refused)
+        if (infotext := infotext_in(event.text, reads_files=not refused)) is not None:
             self.post_message(InfotextPasted(infotext))
             return
         start, end = self.span

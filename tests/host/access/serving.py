@@ -28,8 +28,9 @@ class Served:
     listening: Listening
     services: HostServices
 
-    def __init__(self, root: Path, port: int = 0, **settings: object) -> None:
+    def __init__(self, root: Path, port: int = 0, *, pages: bool = False, **settings: object) -> None:
         self.root = root
+        self._pages = pages
         self._wanted = {"port": port, **settings}
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -80,16 +81,19 @@ class Served:
         ours = make_app(self.services, lambda: None)
         self.listening = listen(settings, self.run_folder)
         is_local = self.listening.is_local
-        app = make_tcp_app(self.services, lambda: None, ours, deliveries, is_local=is_local)
-        self._server = PortServer(app, self.listening, beside=deliveries.look_after, ready=self._up.set)
+        own_url = self.listening.own_url if self._pages else None
+        app = make_tcp_app(self.services, lambda: None, ours, deliveries, is_local=is_local, own_url=own_url)
+        self._server = PortServer(
+            app, self.listening, beside=deliveries.look_after, ready=self._up.set, has_pages=self._pages
+        )
         await self._server.run_on_port()
         self.services.database.close()
 
 
 @contextlib.contextmanager
-def served(root: Path, port: int = 0, **settings: object) -> Iterator[Served]:
-    """settings: the host's, besides the port."""
-    it = Served(root, port, **settings)
+def served(root: Path, port: int = 0, *, pages: bool = False, **settings: object) -> Iterator[Served]:
+    """pages: whether it has them. settings: the host's, besides the port."""
+    it = Served(root, port, pages=pages, **settings)
     try:
         yield it
     finally:

@@ -1,0 +1,135 @@
+"""What the host's port shows to a browser, and to whom: asked without one."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from sdterm.core.settings.logins import logins
+from sdterm.core.settings.settings import resolve
+from sdterm.core.settings.tokens import revoke_token
+from sdterm.host.pages import pages, workstation
+from tests.host.access.serving import Served, served
+
+aiohttp = pytest.importorskip("aiohttp")
+pytest.importorskip("textual_serve")
+
+SHOWN = ("/", "/gallery/", "/gallery/gallery.js", "/gallery/list", "/page/workstation.js", "/page/pages.css")
+LOGIN = ("ann", "a good long password")
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("served")
+    with served(root, pages=True, api_auth=logins(":".join(LOGIN)), subpath="/sd", api_log=True) as it:
+        yield it
+
+
+@pytest.fixture
+def base(there: Served) -> str:
+    return f"http://127.0.0.1:{there.port}"
+
+
+@asynccontextmanager
+async def socket(url: str, login: tuple[str, str], **headers: str) -> AsyncIterator[Any]:
+    """The socket of a page whose user has typed that."""
+    shown = "Basic " + base64.b64encode(":".join(login).encode()).decode()
+    async with (
+        aiohttp.ClientSession(headers={"authorization": shown, **headers}) as session,
+        session.ws_connect(f"{url}/page/socket?width=80&height=24") as it,
+    ):
+        yield it
+
+
+def refused(url: str, login: tuple[str, str], **headers: str) -> int:
+    """The status of the handshake, or the code with which the socket is closed."""
+
+    async def ask() -> int:
+        try:
+            async with socket(url, login, **headers) as page:
+                await page.receive(timeout=60)
+                return int(page.close_code)
+        except aiohttp.WSServerHandshakeError as error:
+            return int(error.status)
+
+    return asyncio.run(ask())
+
+
+def test_pages_are_for_whoever_shows_a_login_or_a_token(there: Served, base: str) -> None:
+    token = ("whoever", there.token("read"))
+    for path in SHOWN:
+        nobody = httpx.get(base + path)
+        assert nobody.status_code == 401 and nobody.headers["www-authenticate"].startswith("Basic ")
+        for right in (LOGIN, token):
+            answer = httpx.get(base + path, auth=right)
+            assert answer.status_code == 200
+            assert "set-cookie" not in answer.headers and answer.headers["x-frame-options"] == "DENY"
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    for wrong in (("ann", "a wrong password"), ("", f"sdterm_{'x' * 43}")):
+        assert httpx.get(f"{base}/", auth=wrong).status_code == 401
+
+
+def test_a_page_runs_only_scripts_of_its_own(base: str) -> None:
+    for path in ("/", "/gallery/"):
+        answer = httpx.get(base + path, auth=LOGIN)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "script-src 'self';" in policy
+        assert "<script>" not in answer.text and " onclick" not in answer.text
+    assert httpx.get(f"{base}/page/terminal/js/textual.js", auth=LOGIN).status_code == 200
+    assert httpx.get(f"{base}/page/terminal/../../pages.py", auth=LOGIN).status_code == 404
+
+
+def test_pages_lie_below_a_subpath_too(base: str) -> None:
+    bare = httpx.get(f"{base}/sd", auth=LOGIN)
+    assert bare.status_code == 307 and bare.headers["location"] == "/sd/"
+    assert httpx.get(f"{base}/sd/", auth=LOGIN).text == httpx.get(f"{base}/", auth=LOGIN).text
+    assert httpx.get(f"{base}/sd/gallery/list", auth=LOGIN).json()["pictures"] == []
+
+
+def test_a_token_that_may_only_read_has_the_gallery_and_no_workstation(there: Served, base: str) -> None:
+    reader = ("", there.token("read", "reader"))
+    assert httpx.get(f"{base}/gallery/list", auth=reader).status_code == 200
+    assert refused(base, reader) in (403, 1008)
+
+
+def test_a_socket_is_for_our_own_page_and_its_user(base: str) -> None:
+    assert refused(base, LOGIN, origin="https://evil.example") in (403, 1008)
+    assert refused(base, ("ann", "a wrong password")) in (403, 1008)
+
+
+def test_a_workstation_ends_with_its_token_and_there_are_not_too_many(
+    there: Served, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MOST", 1)
+    guest = ("", there.token("generate", "guest"))
+
+    async def act() -> None:
+        async with socket(f"{base}/sd", guest, origin=base) as page:
+            shown = b""
+            while b"Prompt" not in shown:
+                shown += (await page.receive_bytes(timeout=120))[-(2**16) :]
+            assert await asyncio.to_thread(refused, base, guest) in (403, 1008), "there is one"
+            revoke_token(there.run_folder.tokens, "guest")
+            while not page.closed:
+                await page.receive(timeout=60)
+
+    asyncio.run(act())
+    assert not [*there.run_folder.folder.glob("page-*")], "nothing is left of its token"
+
+
+@pytest.mark.parametrize(
+    "locked", [{"freeze_settings": "true"}, {"freeze_specific_settings": "theme,language"}, {"theme": "nord"}]
+)
+def test_a_workstation_in_a_page_has_the_looks_and_the_locks_of_its_owner(
+    tmp_path: Path, locked: dict[str, str]
+) -> None:
+    given = {f"SDTERM_{key.upper()}": value for key, value in {"outdir": "/srv", "port": "7999", **locked}.items()}
+    settings = resolve({}, {"SDTERM_DATA": str(tmp_path), **given})
+    environ = workstation._environment(settings, 80, 24)
+    assert {key: environ[f"SDTERM_{key.upper()}"] for key in locked} == locked
+    assert "SDTERM_OUTDIR" not in environ and "SDTERM_PORT" not in environ and environ["SDTERM_IN_PAGE"] == "true"
