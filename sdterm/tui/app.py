@@ -294,7 +294,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._become(looked_at(State(host="up"), health, page.jobs if page else (), time.time()))
         if self.state.is_preparing:
             self._count()
-        for notice in health.notices:
+        for notice in () if self.settings["in_page"] else health.notices:  # they are the owner's
             self.say(notice)
         for screen in self._open_screens():
             screen.up()

@@ -1,5 +1,6 @@
 """What a workstation in a web page lacks: whoever looks at it is not the owner of the machine that it runs on."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sdterm.tui.screens.models import ModelsScreen
 from sdterm.tui.screens.pick import Type
 from sdterm.tui.screens.settings import SettingsScreen
 from sdterm.tui.widgets.bars import Note
+from sdterm.tui.widgets.parameter import Parameter
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, text_of, until
 
@@ -26,6 +28,10 @@ ABSENT = {"edit_outside", "suspend", "add_model", "stop_adding", "translation_te
     f"{what}_extension" for what in ("switch", "install", "trust", "remove")
 }
 NO_FILES = "In a web page, no files can be read"
+
+
+def _is_at(app: Workstation, screen: type[Screen[Any]]) -> bool:
+    return isinstance(app.screen, screen)
 
 
 def test_actions_on_the_machine_are_neither_offered_nor_done(host: Running) -> None:
@@ -37,7 +43,7 @@ def test_actions_on_the_machine_are_neither_offered_nor_done(host: Running) -> N
             assert not await app.run_action(action)
         for keys, key in (("ctrl+l", "a"), ("alt+x", "i"), ("f10", "T")):
             await pilot.press(keys)
-            await until(pilot, lambda keys=keys: isinstance(app.screen, place[keys]))
+            await until(pilot, partial(_is_at, app, place[keys]))
             await pilot.press(key)
             assert isinstance(app.screen, place[keys])
         await pilot.press("ctrl+p")
@@ -84,7 +90,7 @@ def test_no_path_is_read_that_is_typed_or_pasted(host: Running, tmp_path: Path) 
         await pilot.press("enter")
         await refused("as an infotext")
         app.desk.focus_field("init_images")
-        await until(pilot, lambda: getattr(app.focused, "field", None) and app.focused.field.id == "init_images")
+        await until(pilot, lambda: isinstance(app.focused, Parameter) and app.focused.field.id == "init_images")
         app.post_message(events.Paste(str(path)))
         await refused("as an init image")
         assert "secret" not in screen_text(app) and "init_images" not in app.form.draft.fields

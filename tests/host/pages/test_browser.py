@@ -122,7 +122,7 @@ def test_the_gallery_lists_pages_filters_and_shows_pictures_with_their_infotext(
         )
         Image.new("RGB", (8, 8), (number, 0, 0)).save(outputs / f"found{number:02}.png", pnginfo=said)
     shown.host.client.rescan_pictures()
-    wait_until(lambda: shown.host.client.pictures(limit=1).total > 60)
+    wait_until(lambda: (shown.host.client.pictures(limit=1).total or 0) > 60)
 
     async def act() -> None:
         page = shown.page
