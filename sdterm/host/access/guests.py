@@ -27,7 +27,8 @@ class ForbiddenError(SdtermError, PermissionError):
 
 
 class KnownTokens:
-    """The tokens of a file as it is now: it is read again once it has changed. A file that cannot be read has none until it can.
+    """The tokens of a file as it is now: it is read again once it has changed. While it cannot be
+    read there are none.
 
     clock: seconds since 1970. page: the secret of one more, with which the workstations of pages draw.
     """
