@@ -172,18 +172,18 @@ def test_a_host_that_is_not_there_is_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("", "no address of a host"),
-        ("gpu.example.org", "no address of a host"),
-        ("ftp://gpu.example.org", "no address of a host"),
-        ("https://", "no address of a host"),
-        ("https://gpu:70000", "no address of a host"),
-        ("https://[::1", "no address of a host"),
-        ("https://a:b@gpu", "has no user, password"),
-        ("https://gpu/?token=x", "has no user, password"),
-        ("http://gpu.example.org", "Without TLS, everybody on the way"),
-        ("http://192.0.2.7:7860", "Without TLS, everybody on the way"),
-        ("http://localhost.example.org", "Without TLS, everybody on the way"),
-        ("https://\x1b[31m", "no address of a host|cannot"),
+        ("", "not the address of a host"),
+        ("gpu.example.org", "not the address of a host"),
+        ("ftp://gpu.example.org", "not the address of a host"),
+        ("https://", "not the address of a host"),
+        ("https://gpu:70000", "not the address of a host"),
+        ("https://[::1", "not the address of a host"),
+        ("https://a:b@gpu", "cannot contain a user, password"),
+        ("https://gpu/?token=x", "cannot contain a user, password"),
+        ("http://gpu.example.org", "Without TLS, others on the network"),
+        ("http://192.0.2.7:7860", "Without TLS, others on the network"),
+        ("http://localhost.example.org", "Without TLS, others on the network"),
+        ("https://\x1b[31m", "not the address of a host|cannot"),
     ],
 )
 def test_an_address_that_is_none_or_would_betray_the_token_is_refused(url: str, said: str) -> None:
@@ -210,5 +210,5 @@ def test_a_token_file_is_private_and_has_a_token(tmp_path: Path) -> None:
     path.write_text("password")
     with pytest.raises(RemoteError, match="has no token"):
         read_token(path)
-    with pytest.raises(RemoteError, match="Is a directory"):
+    with pytest.raises(RemoteError, match="is not a file|Is a directory"):
         read_token(tmp_path)

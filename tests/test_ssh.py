@@ -55,7 +55,7 @@ def test_what_cannot_be_reached_is_said_in_a_sentence(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for target, words in (
-        ("-oProxyCommand=touch x", "is no machine"),
+        ("-oProxyCommand=touch x", "is not a machine"),
         ("nobody@127.0.0.1", "SSH to nobody@127.0.0.1 failed"),
         (f"{NAME}:/no/such/folder", "sdterm does not start on gpu-box"),
     ):
