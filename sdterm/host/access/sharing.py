@@ -117,6 +117,12 @@ async def shared(services: HostServices, tunnel: Tunnel, port: int, tell: Callab
     """Keep a tunnel up and tell its address, with a token where nobody has credentials yet; it is revoked at the end.
     tell: for whoever started the host."""
     secret, tokens = "", services.run_folder.tokens
+
+    def say(*said: str, token: str = "") -> None:
+        services.tell_of_sharing(*said, token=token or None)
+        for line in said:
+            tell(line)
+
     if not services.settings["api_auth"] and not read_tokens(tokens):
         secret = new_token(tokens, _OWN, "generate", time.time())
     local = services.address
@@ -124,18 +130,17 @@ async def shared(services: HostServices, tunnel: Tunnel, port: int, tell: Callab
         async for address in kept_up(tunnel, port, services.run_folder.folder):
             services.address = address or local
             if not address:
-                tell(message("The tunnel by {program} broke. It is opened again.", program=tunnel.program))
+                say(message("The tunnel by {program} broke. It is opened again.", program=tunnel.program))
                 continue
             _log.info("shared at %s", address)
-            tell(message("Shared at {address}", address=address))
-            if tunnel.note:
-                tell(tunnel.note)
+            note = [tunnel.note] if tunnel.note else []
+            say(message("Shared at {address}", address=address), *note, token=secret)
             if secret:
                 tell(message("Its token, until this ends: {token}", token=secret))
             for row in qr_code(address):
                 tell(row)
     except OSError as error:
-        tell(message("{program} cannot be run: {why}.", program=tunnel.program, why=error.strerror or error))
+        say(message("{program} cannot be run: {why}.", program=tunnel.program, why=error.strerror or error))
     finally:
         services.address = local
         if secret:

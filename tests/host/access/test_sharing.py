@@ -5,6 +5,8 @@ import asyncio
 import http.server
 import os
 import signal
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,11 +14,22 @@ from pathlib import Path
 
 import pytest
 from starlette.datastructures import Headers
+from textual.pilot import Pilot
 
+from sdterm.api import Health
+from sdterm.core.settings.rundir import make_private, run_folder_of
+from sdterm.core.settings.tokens import TOKEN
 from sdterm.host.access.origins import origins_of
-from sdterm.host.access.sharing import ShareError, Tunnel, kept_up, qr_code, tunnel_of
+from sdterm.host.access.sharing import ShareError, Tunnel, kept_up, qr_code, shared, tunnel_of
+from sdterm.host.services import HostServices
+from sdterm.tui.app import Workstation
 from tests.host.conftest import settings_of
+from tests.host.running import running
+from tests.host.sdapi.test_app import free_port
 from tests.sshd import NAME, Machine, machine, needs_sshd
+from tests.tui.conftest import drive, until
+
+Shares = Callable[[str, Callable[[HostServices], object]], Health]
 
 
 @pytest.fixture
@@ -111,6 +124,84 @@ def test_without_a_program_or_a_machine_a_sentence_says_how(monkeypatch: pytest.
     ):
         with pytest.raises(ShareError, match=words):
             tunnel_of(asked)
+
+
+def program(folder: Path, script: str) -> None:
+    """A `cloudflared` of this test's."""
+    folder.mkdir(exist_ok=True)
+    (folder / "cloudflared").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "cloudflared").chmod(0o755)
+
+
+OPENS = "echo 'INF |  https://odd-words-here.trycloudflare.com  |' >&2; exec sleep 600"
+
+
+@pytest.fixture
+def shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shares:
+    """What a host's clients are told of sharing, until that is enough; then it ends."""
+    folder = run_folder_of(tmp_path)
+    make_private(folder)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+    async def follow(script: str, enough: Callable[[HostServices], object]) -> Health:
+        program(tmp_path / "bin", script)
+        services = HostServices(settings_of(tmp_path, device="cpu"), folder)
+        sharing = asyncio.create_task(shared(services, tunnel_of("cloudflared"), 1, lambda _: None))
+        try:
+            async with asyncio.timeout(60):
+                while not enough(services):
+                    await asyncio.sleep(0.01)
+            return services.health()
+        finally:
+            sharing.cancel()
+            await asyncio.gather(sharing, return_exceptions=True)
+            services.database.close()
+
+    return lambda script, enough: asyncio.run(follow(script, enough))
+
+
+def test_clients_know_the_address_and_the_owner_the_token(shares: Shares) -> None:
+    seen: list[Health] = []
+
+    def enough(services: HostServices) -> bool:
+        seen[:] = [services.health(secrets=False)]
+        return bool(seen[0].notices)
+
+    to_owner = shares(OPENS, enough)
+    assert to_owner.notices == seen[0].notices == ("Shared at https://odd-words-here.trycloudflare.com",)
+    assert to_owner.share_token and TOKEN.fullmatch(to_owner.share_token)
+    assert to_owner.share_token not in seen[0].model_dump_json()
+
+
+@pytest.mark.heavy
+def test_the_workstation_and_host_status_tell_how_others_get_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host was started in the background, where nobody sees what it prints."""
+    program(tmp_path / "bin", OPENS)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    settings = {"SDTERM_SERVE": "true", "SDTERM_SHARE": "cloudflared", "SDTERM_API": "true"}
+    with running(tmp_path / "data", SDTERM_PORT=str(free_port()), **settings) as host:
+
+        async def act(app: Workstation, pilot: Pilot[None]) -> None:
+            await until(pilot, lambda: "trycloudflare" in str(app._said) and "sdterm_" in str(app._said))
+
+        drive(host, act)
+        health = host.client.health()
+        token, url = str(health.share_token), f"http://127.0.0.1:{host.settings['port']}"
+        said = subprocess.run(
+            [sys.executable, "-m", "sdterm", "host", "status"],
+            env={**os.environ, **host.environ, "SDTERM_DATA": str(tmp_path / "data")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "Shared at https://odd-words-here.trycloudflare.com" in said.stdout and token in said.stdout
+        for path in ("/v1/health", "/internal/sysinfo"):
+            asked = urllib.request.Request(url + path, headers={"authorization": f"Bearer {token}"})
+            with urllib.request.urlopen(asked) as answer:
+                content = answer.read().decode()
+            assert "trycloudflare" in content and token not in content
 
 
 def test_an_address_is_a_square_of_half_blocks() -> None:
