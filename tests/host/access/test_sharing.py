@@ -20,7 +20,7 @@ from sdterm.api import Health
 from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.core.settings.tokens import TOKEN
 from sdterm.host.access.origins import origins_of
-from sdterm.host.access.sharing import ShareError, Tunnel, kept_up, qr_code, shared, tunnel_of
+from sdterm.host.access.sharing import News, ShareError, Tunnel, kept_up, pause_after, qr_code, shared, tunnel_of
 from sdterm.host.services import HostServices
 from sdterm.tui.app import Workstation
 from tests.host.conftest import settings_of
@@ -49,16 +49,16 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def told(tunnel: Tunnel, port: int, folder: Path, number: int, act: dict[int, Callable[[str], object]]) -> list[str]:
+def told(tunnel: Tunnel, port: int, folder: Path, number: int, act: dict[int, Callable[[str], object]]) -> list[News]:
     """The first so many things that a tunnel says; behind the n-th, what is to be done."""
 
-    async def follow() -> list[str]:
-        found: list[str] = []
+    async def follow() -> list[News]:
+        found: list[News] = []
         said = kept_up(tunnel, port, folder)
-        async for address in said:
-            found.append(address)
+        async for news in said:
+            found.append(news)
             if len(found) in act:
-                await asyncio.to_thread(act[len(found)], address)
+                await asyncio.to_thread(act[len(found)], news.address)
             if len(found) == number:
                 break
         await said.aclose()
@@ -80,9 +80,35 @@ def test_a_machine_of_the_users_own_leads_here_and_again_after_a_break(
             os.kill(connection, signal.SIGKILL)
 
     first, broken, again = told(tunnel_of(NAME), port, tmp_path, 3, {1: ask_and_cut})
-    assert first.startswith(f"http://{NAME}:") and not broken
+    assert first.address.startswith(f"http://{NAME}:")
+    assert broken.why.startswith("The ssh tunnel was closed (") and "debug" not in broken.why
     assert b"Directory listing" in answers[0]
     assert again == first, "at the same port"
+
+
+@needs_sshd
+@pytest.mark.parametrize(
+    ("machine", "why"),
+    [(NAME, "Permission denied (publickey"), ("no-such-machine.invalid", "Could not resolve hostname no-such-machine")],
+)
+def test_why_a_machine_lets_nothing_through_is_told(
+    gpu_box: Machine, port: int, tmp_path: Path, machine: str, why: str
+) -> None:
+    (tmp_path / "a box" / "user.pub").write_text("")
+    (news,) = told(tunnel_of(machine), port, tmp_path, 1, {})
+    assert not news.address and why in news.why
+    assert news.why.startswith("The ssh tunnel cannot be opened: ")
+
+
+def test_who_refuses_is_asked_less_and_less_often() -> None:
+    assert [*map(pause_after, range(7))] == [2, 4, 8, 16, 32, 60, 60] and pause_after(10_000) == 60
+
+
+def test_clients_are_told_why(shares: Shares) -> None:
+    health = shares("echo 'no account here.' >&2", lambda services: services.health().notices)
+    assert health.notices == (
+        "The cloudflared tunnel cannot be opened: no account here. It is tried again, at least once a minute.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +133,8 @@ def test_the_first_program_that_is_installed_is_used_and_its_names_are_known(
     (tmp_path / program).write_text(f"#!/bin/sh\necho '{says}' >&2\n")
     (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert told(tunnel_of("auto"), 1, tmp_path, 2, {}) == [address, ""]
+    first, broken = told(tunnel_of("auto"), 1, tmp_path, 2, {})
+    assert first.address == address and not broken.address
     origins = origins_of(settings_of(tmp_path).with_value("share", program, "a test"), is_local=True)
     host = address.removeprefix("https://")
     assert origins.refusal(Headers({"host": host})) is None
