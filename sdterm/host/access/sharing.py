@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sdterm.core.settings.tokens import new_token, read_tokens, revoke_token
+from sdterm.core.settings.tokens import new_token, read_tokens, revoke_token, valid_tokens
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.host.child import Child
@@ -115,6 +115,13 @@ def tunnel_of(share: str) -> Tunnel:
     )
 
 
+def revoke_left_over(tokens: Path) -> None:
+    """Revoke the token of a host that was killed: it was to hold until that ended. Only for a host that starts."""
+    with contextlib.suppress(SdtermError, OSError):  # none, or whoever needs the file will say what is wrong
+        if any(token.name == _OWN for token in read_tokens(tokens)):
+            revoke_token(tokens, _OWN)
+
+
 async def shared(services: HostServices, tunnel: Tunnel, port: int, tell: Callable[[str], None]) -> None:
     """Keep a tunnel up and tell its address, with a token where nobody has credentials yet; it is revoked at the end.
     tell: for whoever started the host."""
@@ -125,10 +132,14 @@ async def shared(services: HostServices, tunnel: Tunnel, port: int, tell: Callab
         for line in said:
             tell(line)
 
-    if not services.settings["api_auth"] and not read_tokens(tokens):
-        secret = new_token(tokens, _OWN, "generate", time.time())
-    local = services.address
-    told = ""
+    local, told = services.address, ""
+    try:
+        now = time.time()
+        if not services.settings["api_auth"] and not valid_tokens(tokens, now):
+            secret = new_token(tokens, _OWN, "generate", now)
+    except (SdtermError, OSError) as error:
+        say(message("Nothing is shared: {why}", why=error))
+        return
     try:
         async for address, why in kept_up(tunnel, port, services.run_folder.folder):
             services.address = address or local

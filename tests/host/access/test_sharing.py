@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +19,13 @@ from textual.pilot import Pilot
 
 from sdterm.api import Health
 from sdterm.core.settings.rundir import make_private, run_folder_of
-from sdterm.core.settings.tokens import TOKEN
+from sdterm.core.settings.tokens import TOKEN, new_token
 from sdterm.host.access.origins import origins_of
 from sdterm.host.access.sharing import News, ShareError, Tunnel, kept_up, pause_after, qr_code, shared, tunnel_of
 from sdterm.host.services import HostServices
 from sdterm.tui.app import Workstation
 from tests.host.conftest import settings_of
-from tests.host.running import running
+from tests.host.running import running, wait_until
 from tests.host.sdapi.test_app import free_port
 from tests.sshd import NAME, Machine, machine, needs_sshd
 from tests.tui.conftest import drive, until
@@ -200,6 +201,17 @@ def test_clients_know_the_address_and_the_owner_the_token(shares: Shares) -> Non
     assert to_owner.share_token not in seen[0].model_dump_json()
 
 
+def test_a_token_that_has_expired_is_nobodys_so_that_there_is_one_to_get_in(shares: Shares, tmp_path: Path) -> None:
+    new_token(run_folder_of(tmp_path).tokens, "laptop", "generate", 0.0, expires=1.0)
+    assert shares(OPENS, lambda services: services.health().notices).share_token
+
+
+def test_without_a_token_nothing_is_shared_and_that_is_told(shares: Shares, tmp_path: Path) -> None:
+    run_folder_of(tmp_path).tokens.write_text("{")
+    (told,) = shares(OPENS, lambda services: services.health().notices).notices
+    assert told.startswith("Nothing is shared: ") and "is damaged" in told and "Delete it" in told
+
+
 @pytest.mark.heavy
 def test_the_workstation_and_host_status_tell_how_others_get_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -229,6 +241,14 @@ def test_the_workstation_and_host_status_tell_how_others_get_in(
             with urllib.request.urlopen(asked) as answer:
                 content = answer.read().decode()
             assert "trycloudflare" in content and token not in content
+        process = host.host
+        process.kill()
+        process.wait(30)
+        host.again()
+        wait_until(lambda: host.client.health().share_token)
+        assert host.client.health().share_token != token
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(asked)
 
 
 def test_an_address_is_a_square_of_half_blocks() -> None:
