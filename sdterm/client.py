@@ -392,24 +392,39 @@ class Client:
         if isinstance(self._address, RunFolder):
             _wait_until_gone(self._address, pid)
 
-    def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        job: int | None = None,
+        previews: bool = False,
+        away: Callable[[HostError | None], None] = lambda error: None,
+    ) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
         host does; raises HostError if the connection breaks. From another machine it goes on by itself after a break,
-        without missing an event, and raises HostError if the host cannot be reached for ten seconds."""
+        without missing an event, and raises HostError if the host cannot be reached for ten seconds.
+
+        away: called with the reason when a try to come back fails, and with None once one succeeds."""
         if self.is_far:
-            yield from self._unbroken(after, job, previews)
+            yield from self._unbroken(after, job, previews, away)
             return
         with self._stream(after, job, previews) as entries:
             yield from entries
 
-    def _unbroken(self, after: int | None, job: int | None, previews: bool) -> Iterator[Entry]:
+    def _unbroken(
+        self, after: int | None, job: int | None, previews: bool, away: Callable[[HostError | None], None]
+    ) -> Iterator[Entry]:
         seen = self.health().last_event if after is None else after
         back_by = None  # when the line must be back; the first connection has one try
+        told = ""  # why it is away
         while True:
             lost = HostError(_ENDED)
             try:
                 with self._stream(seen, job, previews) as entries:
                     back_by = math.inf
+                    if told:
+                        told = ""
+                        away(None)
                     for entry in entries:
                         seen = max(seen, entry.number)
                         yield entry
@@ -420,6 +435,9 @@ class Client:
                     raise
             if back_by == math.inf:
                 back_by = time.monotonic() + _BACK_WITHIN
+            elif back_by is not None and str(lost) != told:
+                told = str(lost)
+                away(lost)
             if back_by is None or time.monotonic() > back_by:
                 raise lost
             time.sleep(_BETWEEN_TRIES)

@@ -109,6 +109,24 @@ def test_a_host_that_is_started_again_in_the_meantime_goes_on_telling(tmp_path: 
     assert (seen, died) == ([1, 2], [])
 
 
+def test_a_host_that_is_away_for_a_while_is_told_and_that_it_is_back(tmp_path: Path) -> None:
+    said: list[str] = []
+    with served(tmp_path) as first:
+        client = reach(Remote(first.url, first.token()))
+        events = client.events(after=0, away=lambda error: said.append(str(error) if error else "back"))
+        happens(first, 1)
+        assert next(events).number == 1
+    thread = threading.Thread(target=lambda: next(events))
+    thread.start()
+    wait_until(lambda: said)
+    with served(tmp_path, first.port) as second:
+        wait_until(lambda: said[-1] == "back")
+        happens(second, 2)
+        thread.join(60)
+    client.close()
+    assert "cannot be reached" in said[0] and said.count("back") == 1
+
+
 @pytest.mark.heavy
 def test_a_line_that_goes_silent_is_noticed(there: Served, line: Line) -> None:
     with reach(Remote(line.url, there.token())) as client:

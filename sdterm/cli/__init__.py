@@ -109,7 +109,7 @@ def main() -> None:
         words, notes = corrected(sys.argv[1:])
         for note in notes:
             say(note)
-        code = sdterm(words, standalone_mode=False)
+        code = sdterm(words, prog_name="sdterm", standalone_mode=False)
     except KeyboardInterrupt:
         click.echo("Cancelled.", err=True)
         code = EXIT_CANCELLED

@@ -35,6 +35,9 @@ def report(error: Exception) -> int:
     if isinstance(error, click.exceptions.Abort):
         say(message("Cancelled."))
         return EXIT_CANCELLED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # a group without one of its commands
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     if isinstance(error, click.ClickException):
         say(message("Error: {error}", error=error.message if isinstance(error, UsageError) else error.format_message()))
         return error.exit_code

@@ -93,7 +93,11 @@ def _events(host: Client, job: int, settings: Settings, out: Path | None, *, pre
                 message("The host was stopped. `sdterm attach {job}` starts it again, and the job continues.", job=job)
             )
         host.close()
-        host = connect(settings)
+        try:
+            host = connect(settings)
+        except HostError as error:
+            back = message("`sdterm attach {job}` follows the job once the host can be reached.", job=job)
+            raise HostError(sentences(error, back)) from error
 
 
 def _remains(host: Client, job: JobView) -> Iterator[Event]:

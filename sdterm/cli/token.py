@@ -47,7 +47,7 @@ def token() -> None:
 def new(context: click.Context, name: str, scope: Scope, expires: str | None, file: Path | None) -> None:
     """Make a token and print it. It is shown this once: only a hash of it is kept."""
     now = time.time()
-    ends = None if expires is None else now + _seconds(expires)
+    ends = None if expires is None or expires == "never" else now + _seconds(expires)
     tokens = _run_folder(context).tokens
     if file:
         with _new_file(file) as written:

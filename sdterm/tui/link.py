@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from textual.message import Message
@@ -99,7 +100,7 @@ class Link:
                     after = health.last_event if after is None else min(after, health.last_event)
                     with self._offered(host):
                         self._say(HostUp(health))
-                        for entry in host.events(after=after, previews=True):
+                        for entry in host.events(after=after, previews=True, away=partial(self._say_away, host)):
                             after = max(after, entry.number)
                             self._say(Happened(entry))
                             if self._closing:
@@ -113,6 +114,10 @@ class Link:
                 self._wanted = False
             self._say(HostLost(reason))
             self._wait()
+
+    def _say_away(self, host: Client, why: Exception | None) -> None:
+        """Tell that a host on another machine cannot be reached for a while, or (why unset) is back."""
+        self._say(HostLost(str(why)) if why else HostUp(host.health()))
 
     @contextmanager
     def _offered(self, client: Client) -> Iterator[None]:

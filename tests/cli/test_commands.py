@@ -129,8 +129,15 @@ def test_help_shows_commands_first_then_our_own_flags_and_says_where_a1111s_are(
     assert all((flag.name in shown.split("\nOptions:")[1]) == (flag.status == "ours") for flag in FLAGS)
     assert "`sdterm flags`" in shown and "Exit codes" in shown and sdterm().stdout == shown
     assert len(shown.splitlines()) < 100
+    assert shown.startswith("Usage: sdterm ")
     for command in COMMANDS:
         assert sdterm(command, "--help").returncode == 0
+
+
+def test_a_group_without_a_command_shows_its_help_in_lines(sdterm: Run) -> None:
+    shown = sdterm("token")
+    assert shown.returncode == 2
+    assert shown.stderr.startswith("Usage: sdterm token ") and "\n  revoke " in shown.stderr
 
 
 def test_help_of_a_command_has_its_own_options_under_headings(sdterm: Run) -> None:

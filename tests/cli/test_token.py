@@ -22,8 +22,9 @@ def test_a_token_is_made_listed_and_revoked(sdterm: Run, tmp_path: Path) -> None
     (row,) = map(json.loads, run("token", "list", "--json").stdout.splitlines())
     assert row.keys() == {"name", "scope", "created", "expires"} and row["expires"] - row["created"] == 30 * 24 * 3600
     kept = tmp_path / "bot.token"
-    made = run("token", "new", "bot", "--file", str(kept))
-    assert made.stdout == "" and "shown" not in made.stderr and stat.S_IMODE(kept.stat().st_mode) == 0o600
+    made = run("token", "new", "bot", "--expires", "never", "--file", str(kept))
+    assert made.stdout == "" and "does not expire" in made.stderr and "shown" not in made.stderr
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert TOKEN.fullmatch(kept.read_text().strip())
     again = run("token", "new", "other", "--file", str(kept))
     assert again.returncode == 2 and "cannot be made: File exists" in again.stderr
