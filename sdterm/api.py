@@ -432,6 +432,8 @@ class Health(Answer):
     """What its owner should know."""
     address: str | None = None
     """Where it is reached over TCP, if it is."""
+    share_token: str | None = None
+    """The token that `--share` made, until the host ends; given over the socket alone."""
 
 
 class Model(Answer):

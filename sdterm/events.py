@@ -144,6 +144,10 @@ class LibraryChanged(Event):
     """Of these kinds."""
 
 
+class NoticesChanged(Event):
+    """The host's owner should know something new of the host itself: `GET /v1/health` has it."""
+
+
 class DownloadChanged(Event):
     """A model on its way began, came further or ended."""
 

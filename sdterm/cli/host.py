@@ -86,6 +86,8 @@ def status(context: click.Context, as_json: bool) -> None:
         click.echo(f"{tr('Device {device}', device=worker.device)}{_about(worker)}: {_doing(worker)}")
     for notice in health.notices:
         click.echo(printable(tr(notice), limit=1000))
+    if health.share_token:
+        click.echo(tr("Its token, until this ends: {token}", token=printable(health.share_token)))
     counts = ", ".join(f"{count} {tr(Message(state))}" for state, count in health.queue.counts.items() if count)
     counts = counts or tr("empty")
     click.echo(tr("Queue (paused): {jobs}", jobs=counts) if health.queue.paused else tr("Queue: {jobs}", jobs=counts))

@@ -87,11 +87,12 @@ def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) ->
     from sdterm.host.access.app import make_tcp_app
     from sdterm.host.access.listening import listen
     from sdterm.host.access.said import who_is_let_in
-    from sdterm.host.access.sharing import shared, tunnel_of
+    from sdterm.host.access.sharing import revoke_left_over, shared, tunnel_of
     from sdterm.host.pages.pages import can_show
     from sdterm.host.sdapi.delivery import Deliveries
 
     tunnel = tunnel_of(settings["share"]) if settings["share"] else None
+    revoke_left_over(services.run_folder.tokens)
     listening = listen(settings, services.run_folder)
     lines = [line for line in (listening.note, who_is_let_in(listening, settings)) if line]
     services.opened(listening.url, *lines)

@@ -110,6 +110,7 @@ class PortServer(uvicorn.Server):
     async def run_on_port(self) -> None:
         """Serve."""
         beside = asyncio.create_task(self._beside())
+        beside.add_done_callback(_tell_error)
         try:
             await self.serve([self._listening.socket])
         finally:
@@ -121,6 +122,11 @@ class PortServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True
+
+
+def _tell_error(ended: asyncio.Task[None]) -> None:
+    if not ended.cancelled() and (error := ended.exception()):
+        _log.error("what is done beside the port ended: %r", error, exc_info=error)
 
 
 class _Trusting(H11Protocol):

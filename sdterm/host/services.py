@@ -50,6 +50,7 @@ from sdterm.core.settings.devices import devices_of, threads_each
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import SECRET, SETTINGS, Settings, listens
+from sdterm.events import NoticesChanged
 from sdterm.host import model_files
 from sdterm.host.cards import Cards
 from sdterm.host.checkpoints import Checkpoints
@@ -105,6 +106,8 @@ class HostServices:
         self.threads = Threads(THREADS, DISK_LIMIT)
         devices = devices_of(settings["device"], os.environ)
         self._notices: list[str] = []
+        self._of_sharing: tuple[str, ...] = ()
+        self._share_token: str | None = None
         self._search: asyncio.Task[None] | None = None
         self.database = Database(run_folder.database)
         self.log = EventLog(self.database, clock, self._snapshot)
@@ -250,6 +253,11 @@ class HostServices:
         self.address = url
         self._notices += filter(None, said)
 
+    def tell_of_sharing(self, *said: str, token: str | None = None) -> None:
+        """Have clients know how the tunnel is, in place of what they knew. token: for the host's user alone."""
+        self._of_sharing, self._share_token = said, token
+        self.log.add(None, NoticesChanged())
+
     def touch(self) -> None:
         """Somebody is there."""
         self._touched = time.monotonic()
@@ -269,7 +277,7 @@ class HostServices:
     # --- what clients ask ---------------------------------------------------------------------------------------------
 
     def health(self, *, secrets: bool = True) -> Health:
-        """secrets: with the settings that are shown to nobody else than the host's user."""
+        """secrets: with the settings and the token that are shown to nobody else than the host's user."""
         return Health(
             version=__version__,
             pid=os.getpid(),
@@ -284,8 +292,9 @@ class HostServices:
             queue=self.jobs.queue(),
             last_event=self.log.last,
             watching=self.log.watching,
-            notices=tuple(self._notices),
+            notices=(*self._notices, *self._of_sharing),
             address=self.address,
+            share_token=self._share_token if secrets else None,
         )
 
     def job(self, job: int) -> JobView:

@@ -19,6 +19,7 @@ from textual.timer import Timer
 from textual.worker import Worker, WorkerFailed
 
 from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings, is_owners
+from sdterm.messages import message, sentences
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import BY_ID, actions_of, bindings
 from sdterm.tui.alt_keys import hear_alt_keys
@@ -74,7 +75,7 @@ from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine
 from sdterm.tui.widgets.tiles import Tiles
 
 if TYPE_CHECKING:
-    from sdterm.api import Picture
+    from sdterm.api import Health, Picture
     from sdterm.tui.picture.driver import TerminalAnswered
 
 _QUESTION = 0.5  # seconds between looks whether a question was answered
@@ -117,6 +118,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._deleted: list[int] = []  # pictures, the newest last
         self.known = self.known._replace(heard=recall(settings.root, os.environ))
         self._said: deque[Said] = deque(maxlen=MOST)
+        self._notices: list[str] = []  # of the host
         self._why_lost = ""  # the host
         self._copied = ""  # the text copied last
         self.helped: Sequence[str] = ()
@@ -294,11 +296,24 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._become(looked_at(State(host="up"), health, page.jobs if page else (), time.time()))
         if self.state.is_preparing:
             self._count()
-        for notice in health.notices:
-            self.say(notice)
+        self._say_notices(health)
         for screen in self._open_screens():
             screen.up()
         self._read_models()
+
+    @work(group="notices", exclusive=True)
+    async def _read_notices(self) -> None:
+        if (health := await self.host.ask(calls.health())) is not None:
+            self._say_notices(health)
+
+    def _say_notices(self, health: Health) -> None:
+        """Those that were not said yet, as one text: the line for it has room for one."""
+        token = health.share_token
+        notices = [*health.notices, *([message("Its token, until this ends: {token}", token=token)] if token else [])]
+        new = [notice for notice in notices if notice not in self._notices]
+        self._notices = notices
+        if new:
+            self.say(sentences(*new))
 
     @work(group="models", exclusive=True)
     async def _read_models(self) -> None:
@@ -324,7 +339,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.say(message.reason, standing=True)
 
     def on_happened(self, message: Happened) -> None:
-        from sdterm.events import ExtensionChanged
+        from sdterm.events import ExtensionChanged, NoticesChanged
         from sdterm.tui import progress
 
         if self._exit:  # what is said to somebody who leaves is heard by nobody
@@ -337,6 +352,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             self._count()
         if isinstance(entry.event, ExtensionChanged):
             self._learn_languages()
+        if isinstance(entry.event, NoticesChanged):
+            self._read_notices()
         self.desk.drawing.react(entry)
 
     @work(group="count", exclusive=True)

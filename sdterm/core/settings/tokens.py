@@ -73,6 +73,11 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     return tokens
 
 
+def valid_tokens(path: Path, now: float) -> tuple[Token, ...]:
+    """Those of a file that have not expired. now: seconds since 1970. Raises as `read_tokens`."""
+    return tuple(token for token in read_tokens(path) if not token.is_expired(now))
+
+
 def find_token(tokens: Sequence[Token], secret: str) -> Token | None:
     """The token that has this secret, expired or not. It takes equally long whichever it is."""
     given = digest_of(secret)

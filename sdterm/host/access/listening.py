@@ -4,6 +4,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import time
 from dataclasses import dataclass, replace
 from errno import EACCES, EADDRINUSE
 from pathlib import Path
@@ -12,7 +13,7 @@ import psutil
 
 from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import Settings
-from sdterm.core.settings.tokens import read_tokens
+from sdterm.core.settings.tokens import valid_tokens
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.host.access.connections import Listener
@@ -116,7 +117,7 @@ def _check_credentials(settings: Settings, run_folder: RunFolder, address: str |
     """address: that others reach; None: they reach none. Raises ListenError, TokenError."""
     if settings["api_auth"] or settings["share"] or (address is None and not settings["credentials_always"]):
         return
-    if read_tokens(run_folder.tokens):
+    if valid_tokens(run_folder.tokens, time.time()):
         return
     raise ListenError(
         None,

@@ -15,8 +15,9 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from sdterm.core.settings.tokens import new_token, read_tokens, revoke_token
+from sdterm.core.settings.tokens import new_token, read_tokens, revoke_token, valid_tokens
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.host.child import Child
@@ -25,7 +26,8 @@ from sdterm.messages import message
 
 _log = logging.getLogger(__name__)
 _MACHINE = re.compile(r"(?:[^-@:\s][^@:\s]*@)?(?P<host>[^-@:\s][^@:\s]*)(?::(?P<port>\d{1,5}))?")
-_AGAIN = 2.0  # seconds before a tunnel that ended is opened again
+_AGAIN, _AGAIN_AT_MOST = 2.0, 60.0  # seconds before a tunnel that ended is opened again
+_NO_REASON = re.compile(r"debug\d: |OpenSSH_|Authenticat|Transferred: |Bytes per second: ")  # ssh -v
 _OWN = "shared"
 """The token that sharing makes."""
 _LONGEST = 2**16  # bytes of a line
@@ -113,29 +115,49 @@ def tunnel_of(share: str) -> Tunnel:
     )
 
 
+def revoke_left_over(tokens: Path) -> None:
+    """Revoke the token of a host that was killed: it was to hold until that ended. Only for a host that starts."""
+    with contextlib.suppress(SdtermError, OSError):  # none, or whoever needs the file will say what is wrong
+        if any(token.name == _OWN for token in read_tokens(tokens)):
+            revoke_token(tokens, _OWN)
+
+
 async def shared(services: HostServices, tunnel: Tunnel, port: int, tell: Callable[[str], None]) -> None:
     """Keep a tunnel up and tell its address, with a token where nobody has credentials yet; it is revoked at the end.
     tell: for whoever started the host."""
     secret, tokens = "", services.run_folder.tokens
-    if not services.settings["api_auth"] and not read_tokens(tokens):
-        secret = new_token(tokens, _OWN, "generate", time.time())
-    local = services.address
+
+    def say(*said: str, token: str = "") -> None:
+        services.tell_of_sharing(*said, token=token or None)
+        for line in said:
+            tell(line)
+
+    local, told = services.address, ""
     try:
-        async for address in kept_up(tunnel, port, services.run_folder.folder):
+        now = time.time()
+        if not services.settings["api_auth"] and not valid_tokens(tokens, now):
+            secret = new_token(tokens, _OWN, "generate", now)
+    except (SdtermError, OSError) as error:
+        say(message("Nothing is shared: {why}", why=error))
+        return
+    try:
+        async for address, why in kept_up(tunnel, port, services.run_folder.folder):
             services.address = address or local
             if not address:
-                tell(message("The tunnel by {program} broke. It is opened again.", program=tunnel.program))
+                if why != told:
+                    say(why)
+                told = why
                 continue
+            told = ""
             _log.info("shared at %s", address)
-            tell(message("Shared at {address}", address=address))
-            if tunnel.note:
-                tell(tunnel.note)
+            note = [tunnel.note] if tunnel.note else []
+            say(message("Shared at {address}", address=address), *note, token=secret)
             if secret:
                 tell(message("Its token, until this ends: {token}", token=secret))
             for row in qr_code(address):
                 tell(row)
     except OSError as error:
-        tell(message("{program} cannot be run: {why}.", program=tunnel.program, why=error.strerror or error))
+        say(message("{program} cannot be run: {why}.", program=tunnel.program, why=error.strerror or error))
     finally:
         services.address = local
         if secret:
@@ -152,25 +174,50 @@ def qr_code(text: str) -> list[str]:
     return drawn.getvalue().splitlines()
 
 
-async def kept_up(tunnel: Tunnel, port: int, folder: Path) -> AsyncGenerator[str, None]:
-    """Open it, again and again, until cancelled. Each time that it is reached, the address; each time that it ends, an
-    empty text. folder: the host's own. Raises OSError."""
-    program, before = shutil.which(tunnel.program) or tunnel.program, ""
+class News(NamedTuple):
+    """A tunnel's address, or why it has none."""
+
+    address: str
+    why: str
+
+
+def pause_after(failures: int) -> float:
+    """Seconds until the next try, after so many that opened nothing: a machine that refuses may ban who asks often."""
+    return float(min(_AGAIN * 2 ** min(failures, 10), _AGAIN_AT_MOST))
+
+
+async def kept_up(tunnel: Tunnel, port: int, folder: Path) -> AsyncGenerator[News, None]:
+    """Open it, again and again, until cancelled: news each time that it is reached, and each time that it ends.
+    folder: the host's own. Raises OSError."""
+    program, before, failures = shutil.which(tunnel.program) or tunnel.program, "", 0
     while True:
+        is_open = False
         child = await Child.start([program, *tunnel.command(port, before)], folder, _LONGEST)
         said = ""
         try:
             async for line in _lines(child):
-                said = printable(line, 300) or said
+                said = said if _NO_REASON.match(line) else printable(line.strip(), 300) or said
                 if found := tunnel.address.search(line):
-                    before = found[1]
-                    yield tunnel.of_port.format(before)
+                    before, is_open, failures = found[1], True, 0
+                    yield News(tunnel.of_port.format(before), "")
         finally:
             child.kill()
             await child.wait()
         _log.warning("the tunnel by %s ended: %s", tunnel.program, said)
-        yield ""
-        await asyncio.sleep(_AGAIN)
+        yield News("", _why(tunnel.program, said.rstrip("."), is_open))
+        await asyncio.sleep(pause_after(failures))
+        failures += not is_open
+
+
+def _why(program: str, said: str, is_open: bool) -> str:
+    reason = said or message("it gave no reason")
+    if is_open:
+        return message("The {program} tunnel was closed ({why}); reconnecting.", program=program, why=reason)
+    return message(
+        "The {program} tunnel cannot be opened: {why}. It is tried again, at least once a minute.",
+        program=program,
+        why=reason,
+    )
 
 
 async def _lines(child: Child) -> AsyncIterator[str]:

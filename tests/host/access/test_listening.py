@@ -54,6 +54,9 @@ def test_other_machines_are_let_in_by_nobody_without_credentials(
     assert str(refused.value).count(".") <= 4 and "\n" not in str(refused.value)
     it = listen(wanted(tmp_path, **address, api_auth=logins("a:b")), run_folder)
     it.socket.close()
+    new_token(run_folder.tokens, "old", "read", 0.0, expires=1.0)
+    with pytest.raises(ListenError, match="make a token first"):
+        listen(wanted(tmp_path, **address), run_folder)
     new_token(run_folder.tokens, "bot", "read", 0.0)
     it = listen(wanted(tmp_path, **address), run_folder)
     with closing(it.socket):

@@ -103,7 +103,7 @@ def routes(services: HostServices, stop: Callable[[], None]) -> APIRouter:
     async def download_sysinfo(attachment: str = "") -> Response:
         """The machine, versions and settings, for a report. No secrets."""
         settings = await in_thread(partial(settings_now, services))
-        text = await in_thread(partial(machine.report, services.health(), settings))
+        text = await in_thread(partial(machine.report, services.health(secrets=False), settings))
         kind = "attachment" if attachment.lower() in ("1", "on", "t", "true", "y", "yes") else "inline"
         headers = {"content-disposition": f'{kind}; filename="sysinfo.json"'}
         return PlainTextResponse(text, headers=headers)
