@@ -21,12 +21,22 @@ from sdterm.cli.spellings import corrected
         ("generate -1 -", "generate -1 -"),
         ("listen port", "listen port"),
         ("-nothing --nothing", "-nothing --nothing"),
+        ("generate x --negative -api", "generate x --negative -api"),
+        ("generate x -n -api", "generate x -n -api"),
+        ("--ckpt —api", "--ckpt —api"),
+        ("--ckpt=x —api", "--ckpt=x --api"),
+        ("--share -listen", "--share --listen"),
     ],
 )
 def test_a_flag_is_understood_as_the_guide_spells_it(typed: str, read: str) -> None:
     words, notes = corrected(typed.split())
     assert words == read.split()
     assert len(notes) == (typed != read)
+
+
+def test_several_are() -> None:
+    words, notes = corrected(["—api", "-listen", "-port", "7861", "-share"])
+    assert words == ["--api", "--listen", "--port", "7861", "--share"] and len(notes) == 4
 
 
 def test_no_password_is_repeated() -> None:

@@ -471,9 +471,13 @@ PATHS = {
 }
 
 
+_OWNERS = ("keymap", "connect", "in_page", "plain", "nowebui")
+"""What the owner's next `sdterm` opens, and where."""
+
+
 def is_owners(key: str) -> bool:
     """Whether a setting is never changed over the network: it steers the host itself, or names a file."""
-    return SETTINGS_BY_KEY[key].scope == "host" or key in PATHS or key in ("keymap", "connect", "in_page")
+    return SETTINGS_BY_KEY[key].scope == "host" or key in PATHS or key in _OWNERS
 
 
 def _placed(key: str, value: Any, base: Path) -> Any:

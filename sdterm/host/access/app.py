@@ -62,7 +62,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        found = self._access.judge(scope)
+        found = await self._access.judged(scope)
         if isinstance(found, Guest):
             introduce(scope, found)
             await self._app(scope, receive, send)

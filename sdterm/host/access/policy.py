@@ -2,8 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -17,6 +18,7 @@ from sdterm.host.access.origins import Origins, origins_of
 from sdterm.host.access.scopes import needed
 from sdterm.messages import message, plural
 
+T = TypeVar("T")
 _NO_TOKEN = message("This address needs a token: `sdterm token new NAME` on the host's machine makes one.")
 _WRONG_TOKEN = message("The token is not valid: it is not one of this host's, or it was revoked, or it has expired.")
 _OWNERS = message("Nobody can do that over the network: it is for the host's own user on its own machine.")
@@ -57,9 +59,24 @@ class Access:
     """A1111's API needs no credentials."""
     attempts: Attempts = field(default_factory=Attempts)
 
-    def judge(self, scope: Scope) -> Guest | Refusal | None:
+    async def judged(self, scope: Scope) -> Guest | Refusal | None:
+        """As `judge`, but a password that comes too soon after wrong ones waits for its turn, as long as few do."""
+        return await self._in_turn(self.judge, scope)
+
+    async def visited(self, scope: Scope) -> Visit | Refusal:
+        """As `visit`, in the same way."""
+        return await self._in_turn(self.visit, scope)
+
+    async def _in_turn(self, judge: Callable[[Scope, bool], T | Refusal], scope: Scope) -> T | Refusal:
+        found = judge(scope, False)
+        if isinstance(found, Refusal) and found.status == 429:
+            async with self.attempts.turn(_address(scope)) as is_there:
+                return judge(scope, True) if is_there else found
+        return found
+
+    def judge(self, scope: Scope, has_waited: bool = False) -> Guest | Refusal | None:
         """The guest whose request it is, or why it is refused. None: A1111's API is asked by somebody who has a login,
-        or needs none."""
+        or needs none. has_waited: it is its turn to try a password."""
         headers = Headers(scope=scope)
         if sentence := self.origins.refusal(headers):
             return Refusal(403, "forbidden", sentence)
@@ -76,9 +93,9 @@ class Access:
             return Refusal(401, "unauthorized", _WRONG_TOKEN if known else _NO_TOKEN, headers=challenge)
         if self.is_open or (self.is_local and scope["path"] in _PUBLIC):
             return None
-        return self._login(scope, kind, name, password)
+        return self._login(scope, kind, name, password, has_waited)
 
-    def visit(self, scope: Scope) -> Visit | Refusal:
+    def visit(self, scope: Scope, has_waited: bool = False) -> Visit | Refusal:
         """Who asks for a page, or why they are not shown it: they have a token as their password, or a login, or need
         none. A browser shows either with each request, the one for a socket included."""
         headers = Headers(scope=scope)
@@ -90,20 +107,20 @@ class Access:
         if password and TOKEN.fullmatch(password) and (token := self.tokens.find(password)):
             return Visit(Guest(token, self.tokens), password)
         if not self.is_open:
-            refused = self._login(scope, kind.lower(), name, password)
+            refused = self._login(scope, kind.lower(), name, password, has_waited)
             if refused:
                 return replace(refused, headers={**refused.headers, "www-authenticate": 'Basic realm="sdterm"'})
         own = self.tokens.find(self.tokens.page)
         assert own
         return Visit(Guest(own, self.tokens), self.tokens.page)
 
-    def _login(self, scope: Scope, kind: str, name: str, password: str | None) -> Refusal | None:
+    def _login(self, scope: Scope, kind: str, name: str, password: str | None, has_waited: bool) -> Refusal | None:
         if kind != "basic":
             return _unauthorized("Not authenticated")
         if password is None:
             return _unauthorized("Invalid authentication credentials")
-        address = (scope.get("client") or ("", 0))[0]
-        if wait := self.attempts.wait(address):
+        address = _address(scope)
+        if not has_waited and (wait := self.attempts.wait(address)):
             said = plural(
                 "There were too many wrong passwords from your address. Try again in {number} second.",
                 "There were too many wrong passwords from your address. Try again in {number} seconds.",
@@ -114,6 +131,10 @@ class Access:
             self.attempts.failed(address)
             return _unauthorized("Incorrect username or password")
         return None
+
+
+def _address(scope: Scope) -> str:
+    return (scope.get("client") or ("", 0))[0]
 
 
 def access_of(settings: Settings, tokens: KnownTokens, *, is_local: bool = True) -> Access:

@@ -1,10 +1,10 @@
 """What is open, and to whom, in one line."""
 
+import contextlib
 import ipaddress
 import socket
 import sys
-
-import psutil
+from dataclasses import replace
 
 from sdterm.core.settings.settings import Settings
 from sdterm.host.access.listening import Listening
@@ -52,16 +52,15 @@ def _needs(listening: Listening, settings: Settings) -> Message:
 
 def _shown(listening: Listening) -> str:
     """Its address, for clients on other machines."""
-    if not ipaddress.ip_address(listening.address.partition("%")[0]).is_unspecified:
-        return listening.url
-    scheme, _, _ = listening.url.partition("://")
-    return f"{scheme}://{_outward()}:{listening.port}{listening.subpath}"
+    address = ipaddress.ip_address(listening.address.partition("%")[0])
+    return replace(listening, address=outward(address.version)).url if address.is_unspecified else listening.url
 
 
-def _outward() -> str:
-    """An address of this machine that others may know."""
-    for addresses in psutil.net_if_addrs().values():
-        for each in addresses:
-            if each.family == socket.AF_INET and not ipaddress.ip_address(each.address).is_loopback:
-                return str(each.address)
+def outward(version: int) -> str:
+    """The address of this machine that its connections to others come from, not one of a bridge of containers or of
+    an interface that is down; its name, where it has none. version: 4 or 6."""
+    family, elsewhere = (socket.AF_INET, "192.0.2.1") if version == 4 else (socket.AF_INET6, "2001:db8::1")
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
+        asking.connect((elsewhere, 9))  # sends nothing
+        return str(asking.getsockname()[0])
     return socket.gethostname()

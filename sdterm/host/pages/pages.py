@@ -67,7 +67,7 @@ class Pages:
         return path == "/" or any(path == each or path.startswith(f"{each}/") for each in _ADDRESSES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = self._access.visit(scope)
+        found = await self._access.visited(scope)
         if isinstance(found, Refusal):
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008, "reason": str(found.sentence)[:100]})

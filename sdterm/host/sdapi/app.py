@@ -66,7 +66,7 @@ class _Around:
                     headers[JOB_HEADER] = str(job)
             await send(message)
 
-        found = self._access.judge(scope)
+        found = await self._access.judged(scope)
         refusal = _refused(Request(scope), found) if isinstance(found, Refusal) else _too_large(Request(scope))
         await (refusal or self._app)(scope, receive, answer)
 

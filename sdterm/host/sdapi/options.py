@@ -11,7 +11,7 @@ from sdterm.core.files import legible, write_atomically
 from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.file import write_setting
 from sdterm.core.settings.quick import EQUALS
-from sdterm.core.settings.settings import PATHS, SETTINGS_BY_KEY, ConfigError, Settings, frozen_reason
+from sdterm.core.settings.settings import SETTINGS_BY_KEY, ConfigError, Settings, frozen_reason, is_owners
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.host.sdapi.requests import UnknownOptionError, asked
@@ -21,7 +21,7 @@ from sdterm.request import RequestError
 FILE = "a1111-options.json"
 _OWNERS = ("outdir_", "temp_dir", "api_enable_requests", "api_forbid_local_requests")
 """How settings begin that are not set over HTTP: where files go, and whether pictures are fetched by URL. A1111 passes
-over them, too."""
+over them, too; and so are our settings that are the owner's."""
 
 _OFF_UNTIL_SET = ("save_init_img",)
 """What sdterm does by itself, and for requests over HTTP only once it is set, as A1111."""
@@ -81,7 +81,7 @@ def set_option(settings: Settings, name: str, value: Any) -> Settings:
     """Set one for good. Returns the settings with it. Raises UnknownOptionError, InvalidError, ConfigError, OSError."""
     value = checked(name, value)
     ours = EQUALS.get(name)
-    if name.startswith(_OWNERS) or ours in PATHS:
+    if name.startswith(_OWNERS) or (ours in SETTINGS_BY_KEY and is_owners(ours)):
         return settings
     if reason := frozen_reason(settings, ours or name):
         raise ConfigError(reason)

@@ -1,5 +1,6 @@
 """Where the host listens, and where it must not."""
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -143,3 +144,25 @@ def test_one_line_says_what_is_open_to_whom(
     with closing(it.socket):
         line = who_is_let_in(it, chosen)
     assert said in line and "\n" not in line and f":{it.port}" in line and "0.0.0.0" not in line
+
+
+@pytest.mark.parametrize(("address", "family"), [("0.0.0.0", socket.AF_INET), ("::", socket.AF_INET6)])
+def test_to_other_machines_the_address_is_told_that_ours_go_out_by(
+    tmp_path: Path, run_folder: RunFolder, address: str, family: int
+) -> None:
+    chosen = wanted(tmp_path, server_name=address, api_auth=logins("a:b"))
+    try:
+        it = listen(chosen, run_folder)
+    except ListenError:
+        pytest.skip(f"This machine has no {address}.")
+    with closing(it.socket):
+        line = who_is_let_in(it, chosen)
+    told = re.search(r"http://(\[.+\]|[^:]+):\d+", line)
+    assert told
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.9" if family == socket.AF_INET else "2001:db8::9", 9))
+            out = probe.getsockname()[0]
+    except OSError:
+        out = socket.gethostname()
+    assert told[1].strip("[]") == out

@@ -1,5 +1,6 @@
 """Who may use a port: names, pages, logins, tokens."""
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from sdterm.core.settings.logins import logins
 from sdterm.core.settings.tokens import new_token
-from sdterm.host.access.attempts import EACH, FREE, Attempts
+from sdterm.host.access.attempts import EACH, FREE, LINE, Attempts
 from sdterm.host.access.guests import Guest, KnownTokens
 from sdterm.host.access.policy import Access, Refusal, access_of
 from tests.host.conftest import settings_of
@@ -165,6 +166,38 @@ def test_who_guesses_must_wait_and_who_has_a_token_need_not(tmp_path: Path) -> N
     clock[0] += EACH
     assert status(tried("b")) == 200
     assert status(tried("guess")) == 401 and status(tried("b")) == 429
+
+
+def test_a_right_password_waits_behind_wrong_ones_of_its_address_and_is_not_kept_out(tmp_path: Path) -> None:
+    clock = [0.0]
+
+    async def sleep(seconds: float) -> None:
+        end = clock[0] + seconds
+        while clock[0] < end:
+            clock[0] += 0.5
+            overtaking.append(await tried("one that never waits", port.judge))
+            await asyncio.sleep(0)
+
+    async def tried(password: str, judge: Any = None) -> int:
+        ask = asked("/sdapi/v1/options", LOCAL | basic("a", password))
+        return status(judge(ask) if judge else await port.judged(ask))
+
+    async def guess() -> None:
+        for n in range(FREE):
+            assert await tried(f"guess {n}") == 401
+        assert clock[0] == 0
+        assert await tried("b") == 200 and clock[0] == EACH, "it waited, and was let in"
+        answers = await asyncio.gather(*(tried(f"late guess {n}") for n in range(LINE)), tried("b"), tried("b"))
+        assert answers == [401] * LINE + [200, 429], "who comes to a full line is refused"
+        assert clock[0] >= EACH * LINE, "however many ask at once, passwords are tried one after the other"
+        page = await port.visited(asked("/", LOCAL | basic("a", "b")))
+        assert not isinstance(page, Refusal)
+
+    overtaking: list[int] = []
+    port = access(tmp_path, is_local=False, api_auth=logins("a:b"))
+    port = Access(port.tokens, port.origins, port.logins, False, False, Attempts(lambda: clock[0], sleep))
+    asyncio.run(guess())
+    assert {*overtaking} == {429}
 
 
 def test_a_network_of_addresses_is_one_guesser_and_not_too_many_are_remembered() -> None:

@@ -55,12 +55,14 @@ def test_what_cannot_be_is_refused_with_its_field(guests: Guests, key: str, valu
 
 def test_over_the_network_no_setting_names_a_file_or_steers_the_host(guests: Guests) -> None:
     for setting in SETTINGS:
-        if setting.scope == "host" or setting.key in PATHS or setting.key == "keymap":
+        if setting.scope == "host" or setting.key in (*PATHS, "keymap", "plain", "nowebui"):
             answer = guests.ask("admin", "PUT", f"/v1/settings/{setting.key}", json={"value": "/etc/passwd"})
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), setting.key
     ask = asking(guests.services)
     for name in ("outdir_samples", "outdir_txt2img_samples", "temp_dir"):
         ask("POST", "/sdapi/v1/options", json={name: "/srv/elsewhere"})
+    for name, value in {"sd_checkpoints_limit": 7, "sd_checkpoints_keep_in_cpu": True}.items():
+        ask("POST", "/sdapi/v1/options", json={name: value})
     assert config(guests.services) == ""
     kept = guests.services.settings.root / "a1111-options.json"
     assert not kept.exists() or "elsewhere" not in kept.read_text()
