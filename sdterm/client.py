@@ -10,7 +10,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import math
 import os
 import select
 import signal
@@ -67,7 +66,8 @@ from sdterm.core.library.sources import TOKENS
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
+from sdterm.errors import AnswerError as AnswerError
 from sdterm.errors import HostError as HostError
 from sdterm.errors import SdtermError
 from sdterm.messages import from_json, message
@@ -85,6 +85,7 @@ _SILENCE = 60.0  # seconds without even a keep-alive after which a stream counts
 _FAR_SILENCE = 3 * HEARTBEAT  # the same over TCP, where a line breaks without a word
 _BACK_WITHIN = 10.0  # seconds in which a line that broke is expected back
 _BETWEEN_TRIES = 0.25  # seconds
+_MOST = 256 * 2**20  # bytes of one answer: a picture, or a list
 
 _ENDED = message("The host ended. Its jobs continue with the next one.")
 
@@ -178,6 +179,7 @@ class Client:
         else:
             transport = httpx.HTTPTransport(uds=str(address.socket), retries=0)
             self._http = httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=_CALL_LIMIT)
+        self._http.headers["accept-encoding"] = "identity"
 
     @property
     def remote(self) -> Remote | None:
@@ -258,7 +260,7 @@ class Client:
         return self._post(Queue, "queue/resume")
 
     def models(self) -> list[Model]:
-        return TypeAdapter(list[Model]).validate_json(self._call("GET", "models"))
+        return self._get_list(Model, "models")
 
     def load_model(self, name: str) -> None:
         """Have a checkpoint read into memory; events of no job tell how it goes: `model_loading`, of which the last is
@@ -279,11 +281,11 @@ class Client:
         return self._post(Hashing, f"models/hashing/{what}") if what else self._get(Hashing, "models/hashing")
 
     def library(self) -> list[LibraryKind]:
-        return TypeAdapter(list[LibraryKind]).validate_json(self._call("GET", "library"))
+        return self._get_list(LibraryKind, "library")
 
     def library_files(self, kind: str) -> list[LibraryFile]:
         """The model files of a kind, by its id."""
-        return TypeAdapter(list[LibraryFile]).validate_json(self._call("GET", f"library/{kind}"))
+        return self._get_list(LibraryFile, f"library/{kind}")
 
     def library_preview(self, kind: str, name: str, size: int = 256) -> bytes:
         """The picture beside a model file, as a JPEG."""
@@ -299,7 +301,7 @@ class Client:
         return self._post(Download, "downloads", _telling(request))
 
     def downloads(self) -> list[Download]:
-        return TypeAdapter(list[Download]).validate_json(self._call("GET", "downloads"))
+        return self._get_list(Download, "downloads")
 
     def cancel_download(self, download: int) -> Download:
         return self._post(Download, f"downloads/{download}/cancel")
@@ -309,25 +311,24 @@ class Client:
         return self._post(PromptReading, "prompt", words)
 
     def styles(self) -> list[Style]:
-        return TypeAdapter(list[Style]).validate_json(self._call("GET", "styles"))
+        return self._get_list(Style, "styles")
 
     def networks(self) -> Networks:
         return self._get(Networks, "networks")
 
     def extensions(self) -> list[Extension]:
         """The plugins that are not sdterm's, and how each stands."""
-        return TypeAdapter(list[Extension]).validate_json(self._call("GET", "extensions"))
+        return self._get_list(Extension, "extensions")
 
     def catalogue(self) -> Catalogue:
         return self._get(Catalogue, "catalogue")
 
     def settings(self) -> list[SettingView]:
-        return TypeAdapter(list[SettingView]).validate_json(self._call("GET", "settings"))
+        return self._get_list(SettingView, "settings")
 
     def set_setting(self, key: str, value: Any) -> SettingView:
         """Change a setting for good: text as a person types it, or a value as TOML has it; None is the default."""
-        answer = self._call("PUT", f"settings/{key}", json={"value": value})
-        return SettingView.model_validate_json(answer)
+        return self._read(SettingView, self._call("PUT", f"settings/{key}", json={"value": value}))
 
     def pictures(
         self,
@@ -357,11 +358,11 @@ class Client:
 
     def trash(self) -> list[TrashedPicture]:
         """Deleted pictures that can be brought back."""
-        return TypeAdapter(list[TrashedPicture]).validate_json(self._call("GET", "trash"))
+        return self._get_list(TrashedPicture, "trash")
 
     def empty_trash(self, days: float = 0) -> int:
         """Delete for good what has been in the trash for so many days: how many pictures."""
-        return Emptied.model_validate_json(self._call("DELETE", "trash", params={"days": days})).emptied
+        return self._read(Emptied, self._call("DELETE", "trash", params={"days": days})).emptied
 
     def file(self, picture: int) -> bytes:
         """The image as it was saved."""
@@ -399,18 +400,18 @@ class Client:
         if self.is_far:
             yield from self._unbroken(after, job, previews)
             return
-        with self._stream(after, job, previews) as entries:
-            yield from entries
+        with self._stream(after, job, previews) as response:
+            yield from self._entries(response)
 
     def _unbroken(self, after: int | None, job: int | None, previews: bool) -> Iterator[Entry]:
         seen = self.health().last_event if after is None else after
         back_by = None  # when the line must be back; the first connection has one try
         while True:
-            lost = HostError(_ENDED)
+            lost, answer = HostError(_ENDED), None
             try:
-                with self._stream(seen, job, previews) as entries:
-                    back_by = math.inf
-                    for entry in entries:
+                with self._stream(seen, job, previews) as answer:
+                    back_by = back_by or time.monotonic() + _BACK_WITHIN
+                    for entry in self._entries(answer):
                         seen = max(seen, entry.number)
                         yield entry
             except HostError as error:
@@ -418,7 +419,7 @@ class Client:
             except RefusedError as error:  # a proxy says that it does not reach the host
                 if error.status not in (502, 503, 504) or back_by is None:
                     raise
-            if back_by == math.inf:
+            if answer and answer.num_bytes_downloaded:  # an event or a comment came
                 back_by = time.monotonic() + _BACK_WITHIN
             if back_by is None or time.monotonic() > back_by:
                 raise lost
@@ -428,17 +429,30 @@ class Client:
                     self._address.mend()
 
     @contextlib.contextmanager
-    def _stream(self, after: int | None, job: int | None, previews: bool) -> Iterator[Iterator[Entry]]:
+    def _stream(self, after: int | None, job: int | None, previews: bool) -> Iterator[httpx.Response]:
         """A stream of events, once the host has begun to answer."""
         params = _given({"after": after, "job": job, "previews": previews})
         silence = _FAR_SILENCE if self.is_far else _SILENCE
         limits = httpx.Timeout(_CALL_LIMIT, connect=CONNECT_LIMIT, read=silence)
         with self._speaking(), self._http.stream("GET", "events", params=params, timeout=limits) as response:
-            _refuse(response)
-            yield (_entry(message) for message in httpx.EventSource(response))
+            self._refuse(response)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise self._odd()
+            yield response
+
+    def _entries(self, response: httpx.Response) -> Iterator[Entry]:
+        for said in httpx.EventSource(response):
+            with self._understanding():
+                entry = _entry(said)
+            yield entry
 
     def _get(self, kind: type[B], path: str, **params: Any) -> B:
-        return kind.model_validate_json(self._call("GET", path, params=_given(params)))
+        return self._read(kind, self._call("GET", path, params=_given(params)))
+
+    def _get_list(self, kind: type[B], path: str) -> list[B]:
+        answer = self._call("GET", path)
+        with self._understanding():
+            return TypeAdapter(list[kind]).validate_json(answer)  # type: ignore[valid-type]
 
     def _post(self, kind: type[B], path: str, body: BaseModel | Mapping[str, Any] | None = None) -> B:
         content = (
@@ -449,13 +463,59 @@ class Client:
             else None
         )
         headers = {"content-type": "application/json"} if content else {}
-        return kind.model_validate_json(self._call("POST", path, content=content, headers=headers))
+        return self._read(kind, self._call("POST", path, content=content, headers=headers))
+
+    def _read(self, kind: type[B], answer: bytes) -> B:
+        with self._understanding():
+            return kind.model_validate_json(answer)
 
     def _call(self, method: str, path: str, **options: Any) -> bytes:
-        with self._speaking():
-            response = self._http.request(method, path, **options)
-            _refuse(response)
-            return response.content
+        with self._speaking(), self._http.stream(method, path, **options) as response:
+            self._refuse(response)
+            return self._content(response)
+
+    def _content(self, response: httpx.Response) -> bytes:
+        content = bytearray()
+        for piece in response.iter_raw():
+            content += piece
+            if len(content) > _MOST:
+                raise AnswerError(
+                    message("{place} answers with more than {size}.", place=self._place, size=file_size(_MOST))
+                )
+        return bytes(content)
+
+    def _refuse(self, response: httpx.Response) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":  # which could unpack to anything
+            raise self._odd()
+        if response.is_success:
+            return
+        try:
+            problem = Problem.model_validate_json(self._content(response))
+        except ValueError:
+            status = response.status_code
+            said = (
+                message("{place} answers {status}, not as sdterm does.", place=self._place, status=status)
+                if self.is_far
+                else message("The host answered {status}; see `sdterm host logs`.", status=status)
+            )
+            problem = Problem(code="internal", message=said)
+        raise RefusedError(problem, response.status_code)
+
+    @property
+    def _place(self) -> str:
+        return message("The host") if isinstance(self._address, RunFolder) else self._address.place
+
+    @contextlib.contextmanager
+    def _understanding(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise self._odd() from error
+
+    def _odd(self) -> AnswerError:
+        return AnswerError(
+            message("What answers at {place} is not sdterm, or not this version of it.", place=self._place)
+        )
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -477,8 +537,8 @@ class Client:
             raise HostError(_ENDED) from error
 
 
-def _entry(message: httpx.ServerSentEvent) -> Entry:
-    fields = json.loads(message.data)
+def _entry(said: httpx.ServerSentEvent) -> Entry:
+    fields = json.loads(said.data)
     return Entry.of(fields, base64.b64decode(fields.pop("data", "")))
 
 
@@ -490,20 +550,6 @@ def _telling(request: DownloadRequest) -> dict[str, Any]:
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
-
-
-def _refuse(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    body = response.read()
-    try:
-        problem = Problem.model_validate_json(body)
-    except ValueError:
-        problem = Problem(
-            code="internal",
-            message=message("The host answered {status}; see `sdterm host logs`.", status=response.status_code),
-        )
-    raise RefusedError(problem, response.status_code)
 
 
 def _reach(run_folder: RunFolder) -> Client | None:
