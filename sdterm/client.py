@@ -293,12 +293,12 @@ class Client:
 
     def look_at_download(self, request: DownloadRequest) -> DownloadOffer:
         """What a model to add is. Nothing of it is fetched."""
-        return self._post(DownloadOffer, "downloads/look", _telling(request))
+        return self._post(DownloadOffer, "downloads/look", self._telling(request))
 
     def add_model(self, request: DownloadRequest) -> Download:
         """Have a model fetched into its folder; events `download_changed` tell how it goes, of which the last has the
         state `done`, `failed` or `cancelled`."""
-        return self._post(Download, "downloads", _telling(request))
+        return self._post(Download, "downloads", self._telling(request))
 
     def downloads(self) -> list[Download]:
         return self._get_list(Download, "downloads")
@@ -446,6 +446,13 @@ class Client:
                 entry = _entry(said)
             yield entry
 
+    def _telling(self, request: DownloadRequest) -> dict[str, Any]:
+        """With the tokens of this environment, which the host's, of another shell, may lack; to another machine none
+        go."""
+        known = {} if self.is_far else {name: os.environ.get(name, "").strip() for name in TOKENS}
+        tokens = {name: token for name, token in known.items() if token}
+        return request.model_dump(exclude={"tokens"}, exclude_none=True) | {"tokens": tokens}
+
     def _get(self, kind: type[B], path: str, **params: Any) -> B:
         return self._read(kind, self._call("GET", path, params=_given(params)))
 
@@ -540,12 +547,6 @@ class Client:
 def _entry(said: httpx.ServerSentEvent) -> Entry:
     fields = json.loads(said.data)
     return Entry.of(fields, base64.b64decode(fields.pop("data", "")))
-
-
-def _telling(request: DownloadRequest) -> dict[str, Any]:
-    """With the tokens of this environment, which the host's, of another shell, may lack."""
-    tokens = {name: token for name in TOKENS if (token := os.environ.get(name, "").strip())}
-    return request.model_dump(exclude={"tokens"}, exclude_none=True) | {"tokens": tokens}
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.api import HEARTBEAT
+from sdterm.api import HEARTBEAT, DownloadRequest
 from sdterm.client import AnswerError, Client, HostError, RefusedError, reach
 from sdterm.core.settings.tokens import revoke_token
 from sdterm.events import PictureDeleted
@@ -177,8 +178,11 @@ PAGE = b"<!doctype html><title>Welcome</title>"
 
 
 @contextmanager
-def answering(*, status: int = 200, body: bytes = PAGE, of_events: bytes = PAGE, **headers: str) -> Iterator[Remote]:
-    """A web server that is no sdterm. of_events: what it answers where those would be."""
+def answering(
+    *, status: int = 200, body: bytes = PAGE, of_events: bytes = PAGE, echo: bool = False, **headers: str
+) -> Iterator[Remote]:
+    """A web server that is no sdterm. of_events: what it answers where those would be. echo: it refuses what is posted
+    with what that was."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -189,6 +193,12 @@ def answering(*, status: int = 200, body: bytes = PAGE, of_events: bytes = PAGE,
             self.end_headers()
             with contextlib.suppress(OSError):
                 self.wfile.write(said)
+
+        def do_POST(self) -> None:
+            told = self.rfile.read(int(self.headers["content-length"])).decode()
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(json.dumps({"code": "forbidden", "message": told if echo else ""}).encode())
 
         def log_message(self, format: str, *values: object) -> None:
             pass
@@ -210,6 +220,13 @@ def test_what_answers_and_is_no_sdterm_is_named(body: bytes) -> None:
                     ask()
     with answering(status=404) as other, Client(other) as client, pytest.raises(RefusedError, match="answers 404, not"):
         client.health()
+
+
+def test_tokens_of_this_machine_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with answering(echo=True) as other, Client(other) as client, pytest.raises(RefusedError) as refused:
+        client.look_at_download(DownloadRequest(source="hf:a/b"))
+    assert "hf:a/b" in str(refused.value) and "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("data", [b"{}", b"[]", b"1", b"x", b'{"number": 1, "data": 1}', b"[" * 100_000])
