@@ -28,6 +28,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from sdterm.api import (
     HEARTBEAT,
+    LAST,
     Download,
     DownloadOffer,
     DownloadRequest,
@@ -101,6 +102,10 @@ class RefusedError(SdtermError, RuntimeError):
         self.code, self.field = problem.code, problem.field
 
 
+class _EndedError(HostError):
+    """The host said that it ends: it did not get lost."""
+
+
 def connect(
     settings: Settings, *, start: bool = True, check: bool = False, starting: Callable[[], None] = lambda: None
 ) -> "Client":
@@ -112,7 +117,7 @@ def connect(
     with the settings that it has.
     """
     if settings["connect"]:
-        return reach(address_of(settings))
+        return reach(address_of(settings), start=start)
     run_folder = run_folder_of(settings.root)
     client = _reach_held(run_folder)
     if not client:
@@ -145,11 +150,11 @@ def address_of(settings: Settings) -> "Remote | Tunnel":
     return Remote(target, read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None)
 
 
-def reach(remote: "Remote | Tunnel") -> "Client":
-    """A client of a host on another machine, which is started if SSH leads there. Raises HostError if it cannot be
-    reached or is of another version, RefusedError if its token is not valid."""
+def reach(remote: "Remote | Tunnel", *, start: bool = True) -> "Client":
+    """A client of a host on another machine, which with `start` is started there if SSH leads there. Raises HostError
+    if it cannot be reached or is of another version, RefusedError if its token is not valid."""
     if isinstance(remote, Tunnel):
-        remote.open()
+        remote.open(start=start)
     client = Client(remote)
     try:
         if (version := client.health().version) != __version__:
@@ -396,32 +401,37 @@ class Client:
     def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
         host does; raises HostError if the connection breaks. From another machine it goes on by itself after a break,
-        without missing an event, and raises HostError if the host cannot be reached for ten seconds."""
+        without missing an event, unless the host cannot be reached for ten seconds: then it ends if the host said that
+        it ends, and otherwise raises HostError."""
         if self.is_far:
             yield from self._unbroken(after, job, previews)
             return
-        with self._stream(after, job, previews) as response:
+        with contextlib.suppress(_EndedError), self._stream(after, job, previews) as response:
             yield from self._entries(response)
 
     def _unbroken(self, after: int | None, job: int | None, previews: bool) -> Iterator[Entry]:
         seen = self.health().last_event if after is None else after
         back_by = None  # when the line must be back; the first connection has one try
+        has_ended = False
         while True:
             lost, answer = HostError(_ENDED), None
             try:
                 with self._stream(seen, job, previews) as answer:
                     back_by = back_by or time.monotonic() + _BACK_WITHIN
                     for entry in self._entries(answer):
+                        has_ended = False
                         seen = max(seen, entry.number)
                         yield entry
             except HostError as error:
-                lost = error
+                lost, has_ended = error, has_ended or isinstance(error, _EndedError)
             except RefusedError as error:  # a proxy says that it does not reach the host
                 if error.status not in (502, 503, 504) or back_by is None:
                     raise
             if answer and answer.num_bytes_downloaded:  # an event or a comment came
                 back_by = time.monotonic() + _BACK_WITHIN
             if back_by is None or time.monotonic() > back_by:
+                if has_ended:
+                    return
                 raise lost
             time.sleep(_BETWEEN_TRIES)
             if isinstance(self._address, Tunnel):
@@ -441,7 +451,10 @@ class Client:
             yield response
 
     def _entries(self, response: httpx.Response) -> Iterator[Entry]:
+        """Raises _EndedError where the host says that it ends."""
         for said in httpx.EventSource(response):
+            if said.event == LAST:
+                raise _EndedError(_ENDED)
             with self._understanding():
                 entry = _entry(said)
             yield entry
