@@ -41,6 +41,8 @@ STATES: tuple[State, ...] = get_args(State)
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 HEARTBEAT = 2.0
 """Seconds between two signs of life in a stream of events over TCP: three that do not come are a lost line."""
+LAST = "end"
+"""The type of the last message of a stream, where the host ends."""
 
 
 class FieldError(SdtermError, ValueError):

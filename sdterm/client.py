@@ -10,7 +10,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import math
 import os
 import select
 import signal
@@ -29,6 +28,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from sdterm.api import (
     HEARTBEAT,
+    LAST,
     Download,
     DownloadOffer,
     DownloadRequest,
@@ -67,7 +67,8 @@ from sdterm.core.library.sources import TOKENS
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
+from sdterm.errors import AnswerError as AnswerError
 from sdterm.errors import HostError as HostError
 from sdterm.errors import SdtermError
 from sdterm.messages import from_json, message
@@ -85,6 +86,7 @@ _SILENCE = 60.0  # seconds without even a keep-alive after which a stream counts
 _FAR_SILENCE = 3 * HEARTBEAT  # the same over TCP, where a line breaks without a word
 _BACK_WITHIN = 10.0  # seconds in which a line that broke is expected back
 _BETWEEN_TRIES = 0.25  # seconds
+_MOST = 256 * 2**20  # bytes of one answer: a picture, or a list
 
 _ENDED = message("The host ended. Its jobs continue with the next one.")
 
@@ -100,6 +102,10 @@ class RefusedError(SdtermError, RuntimeError):
         self.code, self.field = problem.code, problem.field
 
 
+class _EndedError(HostError):
+    """The host said that it ends: it did not get lost."""
+
+
 def connect(
     settings: Settings, *, start: bool = True, check: bool = False, starting: Callable[[], None] = lambda: None
 ) -> "Client":
@@ -111,7 +117,7 @@ def connect(
     with the settings that it has.
     """
     if settings["connect"]:
-        return reach(address_of(settings))
+        return reach(address_of(settings), start=start)
     run_folder = run_folder_of(settings.root)
     client = _reach_held(run_folder)
     if not client:
@@ -144,11 +150,11 @@ def address_of(settings: Settings) -> "Remote | Tunnel":
     return Remote(target, read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None)
 
 
-def reach(remote: "Remote | Tunnel") -> "Client":
-    """A client of a host on another machine, which is started if SSH leads there. Raises HostError if it cannot be
-    reached or is of another version, RefusedError if its token is not valid."""
+def reach(remote: "Remote | Tunnel", *, start: bool = True) -> "Client":
+    """A client of a host on another machine, which with `start` is started there if SSH leads there. Raises HostError
+    if it cannot be reached or is of another version, RefusedError if its token is not valid."""
     if isinstance(remote, Tunnel):
-        remote.open()
+        remote.open(start=start)
     client = Client(remote)
     try:
         if (version := client.health().version) != __version__:
@@ -178,6 +184,7 @@ class Client:
         else:
             transport = httpx.HTTPTransport(uds=str(address.socket), retries=0)
             self._http = httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=_CALL_LIMIT)
+        self._http.headers["accept-encoding"] = "identity"
 
     @property
     def remote(self) -> Remote | None:
@@ -258,7 +265,7 @@ class Client:
         return self._post(Queue, "queue/resume")
 
     def models(self) -> list[Model]:
-        return TypeAdapter(list[Model]).validate_json(self._call("GET", "models"))
+        return self._get_list(Model, "models")
 
     def load_model(self, name: str) -> None:
         """Have a checkpoint read into memory; events of no job tell how it goes: `model_loading`, of which the last is
@@ -279,11 +286,11 @@ class Client:
         return self._post(Hashing, f"models/hashing/{what}") if what else self._get(Hashing, "models/hashing")
 
     def library(self) -> list[LibraryKind]:
-        return TypeAdapter(list[LibraryKind]).validate_json(self._call("GET", "library"))
+        return self._get_list(LibraryKind, "library")
 
     def library_files(self, kind: str) -> list[LibraryFile]:
         """The model files of a kind, by its id."""
-        return TypeAdapter(list[LibraryFile]).validate_json(self._call("GET", f"library/{kind}"))
+        return self._get_list(LibraryFile, f"library/{kind}")
 
     def library_preview(self, kind: str, name: str, size: int = 256) -> bytes:
         """The picture beside a model file, as a JPEG."""
@@ -291,15 +298,15 @@ class Client:
 
     def look_at_download(self, request: DownloadRequest) -> DownloadOffer:
         """What a model to add is. Nothing of it is fetched."""
-        return self._post(DownloadOffer, "downloads/look", _telling(request))
+        return self._post(DownloadOffer, "downloads/look", self._telling(request))
 
     def add_model(self, request: DownloadRequest) -> Download:
         """Have a model fetched into its folder; events `download_changed` tell how it goes, of which the last has the
         state `done`, `failed` or `cancelled`."""
-        return self._post(Download, "downloads", _telling(request))
+        return self._post(Download, "downloads", self._telling(request))
 
     def downloads(self) -> list[Download]:
-        return TypeAdapter(list[Download]).validate_json(self._call("GET", "downloads"))
+        return self._get_list(Download, "downloads")
 
     def cancel_download(self, download: int) -> Download:
         return self._post(Download, f"downloads/{download}/cancel")
@@ -309,25 +316,24 @@ class Client:
         return self._post(PromptReading, "prompt", words)
 
     def styles(self) -> list[Style]:
-        return TypeAdapter(list[Style]).validate_json(self._call("GET", "styles"))
+        return self._get_list(Style, "styles")
 
     def networks(self) -> Networks:
         return self._get(Networks, "networks")
 
     def extensions(self) -> list[Extension]:
         """The plugins that are not sdterm's, and how each stands."""
-        return TypeAdapter(list[Extension]).validate_json(self._call("GET", "extensions"))
+        return self._get_list(Extension, "extensions")
 
     def catalogue(self) -> Catalogue:
         return self._get(Catalogue, "catalogue")
 
     def settings(self) -> list[SettingView]:
-        return TypeAdapter(list[SettingView]).validate_json(self._call("GET", "settings"))
+        return self._get_list(SettingView, "settings")
 
     def set_setting(self, key: str, value: Any) -> SettingView:
         """Change a setting for good: text as a person types it, or a value as TOML has it; None is the default."""
-        answer = self._call("PUT", f"settings/{key}", json={"value": value})
-        return SettingView.model_validate_json(answer)
+        return self._read(SettingView, self._call("PUT", f"settings/{key}", json={"value": value}))
 
     def pictures(
         self,
@@ -357,11 +363,11 @@ class Client:
 
     def trash(self) -> list[TrashedPicture]:
         """Deleted pictures that can be brought back."""
-        return TypeAdapter(list[TrashedPicture]).validate_json(self._call("GET", "trash"))
+        return self._get_list(TrashedPicture, "trash")
 
     def empty_trash(self, days: float = 0) -> int:
         """Delete for good what has been in the trash for so many days: how many pictures."""
-        return Emptied.model_validate_json(self._call("DELETE", "trash", params={"days": days})).emptied
+        return self._read(Emptied, self._call("DELETE", "trash", params={"days": days})).emptied
 
     def file(self, picture: int) -> bytes:
         """The image as it was saved."""
@@ -402,43 +408,47 @@ class Client:
     ) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
         host does; raises HostError if the connection breaks. From another machine it goes on by itself after a break,
-        without missing an event, and raises HostError if the host cannot be reached for ten seconds.
+        without missing an event, unless the host cannot be reached for ten seconds: then it ends if the host said that
+        it ends, and otherwise raises HostError.
 
         away: called with the reason when a try to come back fails, and with None once one succeeds."""
         if self.is_far:
             yield from self._unbroken(after, job, previews, away)
             return
-        with self._stream(after, job, previews) as entries:
-            yield from entries
+        with contextlib.suppress(_EndedError), self._stream(after, job, previews) as response:
+            yield from self._entries(response)
 
     def _unbroken(
         self, after: int | None, job: int | None, previews: bool, away: Callable[[HostError | None], None]
     ) -> Iterator[Entry]:
         seen = self.health().last_event if after is None else after
         back_by = None  # when the line must be back; the first connection has one try
-        told = ""  # why it is away
+        told, has_ended = "", False  # why it is away; whether the host said that it ends
         while True:
-            lost = HostError(_ENDED)
+            lost, answer = HostError(_ENDED), None
             try:
-                with self._stream(seen, job, previews) as entries:
-                    back_by = math.inf
+                with self._stream(seen, job, previews) as answer:
+                    back_by = back_by or time.monotonic() + _BACK_WITHIN
                     if told:
                         told = ""
                         away(None)
-                    for entry in entries:
+                    for entry in self._entries(answer):
+                        has_ended = False
                         seen = max(seen, entry.number)
                         yield entry
             except HostError as error:
-                lost = error
+                lost, has_ended = error, has_ended or isinstance(error, _EndedError)
             except RefusedError as error:  # a proxy says that it does not reach the host
                 if error.status not in (502, 503, 504) or back_by is None:
                     raise
-            if back_by == math.inf:
+            if answer and answer.num_bytes_downloaded:  # an event or a comment came
                 back_by = time.monotonic() + _BACK_WITHIN
             elif back_by is not None and str(lost) != told:
                 told = str(lost)
                 away(lost)
             if back_by is None or time.monotonic() > back_by:
+                if has_ended:
+                    return
                 raise lost
             time.sleep(_BETWEEN_TRIES)
             if isinstance(self._address, Tunnel):
@@ -446,17 +456,40 @@ class Client:
                     self._address.mend()
 
     @contextlib.contextmanager
-    def _stream(self, after: int | None, job: int | None, previews: bool) -> Iterator[Iterator[Entry]]:
+    def _stream(self, after: int | None, job: int | None, previews: bool) -> Iterator[httpx.Response]:
         """A stream of events, once the host has begun to answer."""
         params = _given({"after": after, "job": job, "previews": previews})
         silence = _FAR_SILENCE if self.is_far else _SILENCE
         limits = httpx.Timeout(_CALL_LIMIT, connect=CONNECT_LIMIT, read=silence)
         with self._speaking(), self._http.stream("GET", "events", params=params, timeout=limits) as response:
-            _refuse(response)
-            yield (_entry(message) for message in httpx.EventSource(response))
+            self._refuse(response)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise self._odd()
+            yield response
+
+    def _entries(self, response: httpx.Response) -> Iterator[Entry]:
+        """Raises _EndedError where the host says that it ends."""
+        for said in httpx.EventSource(response):
+            if said.event == LAST:
+                raise _EndedError(_ENDED)
+            with self._understanding():
+                entry = _entry(said)
+            yield entry
+
+    def _telling(self, request: DownloadRequest) -> dict[str, Any]:
+        """With the tokens of this environment, which the host's, of another shell, may lack; to another machine none
+        go."""
+        known = {} if self.is_far else {name: os.environ.get(name, "").strip() for name in TOKENS}
+        tokens = {name: token for name, token in known.items() if token}
+        return request.model_dump(exclude={"tokens"}, exclude_none=True) | {"tokens": tokens}
 
     def _get(self, kind: type[B], path: str, **params: Any) -> B:
-        return kind.model_validate_json(self._call("GET", path, params=_given(params)))
+        return self._read(kind, self._call("GET", path, params=_given(params)))
+
+    def _get_list(self, kind: type[B], path: str) -> list[B]:
+        answer = self._call("GET", path)
+        with self._understanding():
+            return TypeAdapter(list[kind]).validate_json(answer)  # type: ignore[valid-type]
 
     def _post(self, kind: type[B], path: str, body: BaseModel | Mapping[str, Any] | None = None) -> B:
         content = (
@@ -467,13 +500,59 @@ class Client:
             else None
         )
         headers = {"content-type": "application/json"} if content else {}
-        return kind.model_validate_json(self._call("POST", path, content=content, headers=headers))
+        return self._read(kind, self._call("POST", path, content=content, headers=headers))
+
+    def _read(self, kind: type[B], answer: bytes) -> B:
+        with self._understanding():
+            return kind.model_validate_json(answer)
 
     def _call(self, method: str, path: str, **options: Any) -> bytes:
-        with self._speaking():
-            response = self._http.request(method, path, **options)
-            _refuse(response)
-            return response.content
+        with self._speaking(), self._http.stream(method, path, **options) as response:
+            self._refuse(response)
+            return self._content(response)
+
+    def _content(self, response: httpx.Response) -> bytes:
+        content = bytearray()
+        for piece in response.iter_raw():
+            content += piece
+            if len(content) > _MOST:
+                raise AnswerError(
+                    message("{place} answers with more than {size}.", place=self._place, size=file_size(_MOST))
+                )
+        return bytes(content)
+
+    def _refuse(self, response: httpx.Response) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":  # which could unpack to anything
+            raise self._odd()
+        if response.is_success:
+            return
+        try:
+            problem = Problem.model_validate_json(self._content(response))
+        except ValueError:
+            status = response.status_code
+            said = (
+                message("{place} answers {status}, not as sdterm does.", place=self._place, status=status)
+                if self.is_far
+                else message("The host answered {status}; see `sdterm host logs`.", status=status)
+            )
+            problem = Problem(code="internal", message=said)
+        raise RefusedError(problem, response.status_code)
+
+    @property
+    def _place(self) -> str:
+        return message("The host") if isinstance(self._address, RunFolder) else self._address.place
+
+    @contextlib.contextmanager
+    def _understanding(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise self._odd() from error
+
+    def _odd(self) -> AnswerError:
+        return AnswerError(
+            message("What answers at {place} is not sdterm, or not this version of it.", place=self._place)
+        )
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -495,33 +574,13 @@ class Client:
             raise HostError(_ENDED) from error
 
 
-def _entry(message: httpx.ServerSentEvent) -> Entry:
-    fields = json.loads(message.data)
+def _entry(said: httpx.ServerSentEvent) -> Entry:
+    fields = json.loads(said.data)
     return Entry.of(fields, base64.b64decode(fields.pop("data", "")))
-
-
-def _telling(request: DownloadRequest) -> dict[str, Any]:
-    """With the tokens of this environment, which the host's, of another shell, may lack."""
-    tokens = {name: token for name in TOKENS if (token := os.environ.get(name, "").strip())}
-    return request.model_dump(exclude={"tokens"}, exclude_none=True) | {"tokens": tokens}
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
-
-
-def _refuse(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    body = response.read()
-    try:
-        problem = Problem.model_validate_json(body)
-    except ValueError:
-        problem = Problem(
-            code="internal",
-            message=message("The host answered {status}; see `sdterm host logs`.", status=response.status_code),
-        )
-    raise RefusedError(problem, response.status_code)
 
 
 def _reach(run_folder: RunFolder) -> Client | None:

@@ -22,5 +22,9 @@ class HostError(SdtermError, RuntimeError):
     code = "no_host"
 
 
+class AnswerError(HostError):
+    """What answers is not a host of this version, or sends more than is read."""
+
+
 BAD_REQUEST = "bad_request"
 """The code of what was asked for and does not exist, or is out of range: asking differently mends it."""

@@ -68,13 +68,15 @@ class Tunnel:
         """The host's socket, once it is open."""
         return self._folder / "host"
 
-    def open(self) -> None:
-        """Connect unless it is connected, and start the far host unless it runs. Raises SshError."""
+    def open(self, *, start: bool = True) -> None:
+        """Connect unless it is connected, and with `start` start the far host unless it runs. Raises SshError."""
         with self._lock:
             is_new = self._connection is None
             if self._connection is None or self._connection.poll() is not None:
                 self._connect(_LOGIN_LIMIT if is_new else _AGAIN_LIMIT, may_ask=is_new)
-            far = self._start_host()
+            elif self.socket.exists() and not start:
+                return  # whoever asks there hears whether the host runs
+            far = self._start_host() if start else self._host()
             self._ssh("-O", "cancel", "-L", f"{self.socket}:{far}")  # of the connection before
             self.socket.unlink(missing_ok=True)
             done = self._ssh("-O", "forward", "-L", f"{self.socket}:{far}")
@@ -90,7 +92,7 @@ class Tunnel:
     def mend(self) -> None:
         """Connect again if the connection is gone. Raises SshError."""
         if self._connection is None or self._connection.poll() is not None:
-            self.open()
+            self.open(start=False)
 
     def close(self) -> None:
         """Idempotent."""
@@ -134,11 +136,8 @@ class Tunnel:
     def _start_host(self) -> str:
         """The path of the far host's socket, on its machine."""
         done = self._ssh(shell=f"{self._program} host start --json", limit=_START_LIMIT)
-        for line in reversed(done.stdout.splitlines()):
-            try:
-                return str(json.loads(line)["socket"])
-            except (ValueError, KeyError, TypeError):
-                continue
+        if path := _socket(done.stdout):
+            return path
         raise SshError(
             message(
                 "sdterm does not start on {machine}: {why} If there is no command sdterm there, name the folder of its "
@@ -147,6 +146,13 @@ class Tunnel:
                 why=_last(done),
             )
         )
+
+    def _host(self) -> str:
+        """The same, if the host runs."""
+        done = self._ssh(shell=f"{self._program} host status --json", limit=_START_LIMIT)
+        if path := _socket(done.stdout):
+            return path
+        raise SshError(message("No host is running on {machine}.", machine=self.place))
 
     def _ssh(
         self, *options: str, shell: str | None = None, limit: float = _AGAIN_LIMIT
@@ -186,6 +192,16 @@ def _program(folder: str | None) -> str:
     rest = folder.removeprefix("~/")
     there = f'"$HOME"/{shlex.quote(rest)}' if rest != folder else shlex.quote(folder)
     return f"cd {there} && python3 launch.py"
+
+
+def _socket(told: str) -> str | None:
+    """The path in the JSON that a command printed, perhaps behind other lines."""
+    for found in re.finditer(r"^\{", told, re.MULTILINE):
+        try:
+            return str(json.JSONDecoder().raw_decode(told, found.start())[0]["socket"])
+        except (ValueError, KeyError, RecursionError):
+            continue
+    return None
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:

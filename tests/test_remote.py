@@ -1,14 +1,19 @@
 """A host over TCP: the same client, a line that breaks, and what is refused before anything is sent."""
 
+import contextlib
+import gzip
+import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from sdterm.api import HEARTBEAT
-from sdterm.client import Client, HostError, RefusedError, reach
+from sdterm.api import HEARTBEAT, DownloadRequest
+from sdterm.client import AnswerError, Client, HostError, RefusedError, reach
 from sdterm.core.settings.tokens import revoke_token
 from sdterm.events import PictureDeleted
 from sdterm.remote import CONNECT_LIMIT, Remote, RemoteError, read_token
@@ -185,6 +190,97 @@ def test_a_host_that_is_not_there_is_a_sentence() -> None:
         HostError, match=r"http://127\.0\.0\.1:9 cannot be reached \(.*\)\. Check that the host is running"
     ):
         reach(Remote("http://127.0.0.1:9", TOKEN))
+
+
+PAGE = b"<!doctype html><title>Welcome</title>"
+
+
+@contextmanager
+def answering(
+    *, status: int = 200, body: bytes = PAGE, of_events: bytes = PAGE, echo: bool = False, **headers: str
+) -> Iterator[Remote]:
+    """A web server that is no sdterm. of_events: what it answers where those would be. echo: it refuses what is posted
+    with what that was."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            said = of_events if self.path.partition("?")[0].endswith("/events") else body
+            self.send_response(status)
+            for name, value in ({"content_type": "text/html"} | headers).items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(said)
+
+        def do_POST(self) -> None:
+            told = self.rfile.read(int(self.headers["content-length"])).decode()
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(json.dumps({"code": "forbidden", "message": told if echo else ""}).encode())
+
+        def log_message(self, format: str, *values: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield Remote(f"http://127.0.0.1:{server.server_port}", TOKEN)
+        server.shutdown()
+        thread.join(60)
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b"[]", b"{}", b"\xff", b"[" * 100_000])
+def test_what_answers_and_is_no_sdterm_is_named(body: bytes) -> None:
+    with answering(body=body) as other, Client(other) as client:
+        for ask in (client.health, client.models, client.settings):
+            if (ask, body) != (client.models, b"[]") and (ask, body) != (client.settings, b"[]"):
+                with pytest.raises(AnswerError, match=r"What answers at http://127\.0\.0\.1:\d+ is not sdterm"):
+                    ask()
+    with answering(status=404) as other, Client(other) as client, pytest.raises(RefusedError, match="answers 404, not"):
+        client.health()
+
+
+def test_tokens_of_this_machine_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with answering(echo=True) as other, Client(other) as client, pytest.raises(RefusedError) as refused:
+        client.look_at_download(DownloadRequest(source="hf:a/b"))
+    assert "hf:a/b" in str(refused.value) and "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"1", b"x", b'{"number": 1, "data": 1}', b"[" * 100_000])
+def test_events_that_are_none_are_no_defect_and_end_in_the_end(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdterm.client._BACK_WITHIN", 0.0)
+    told = b"data: " + data + b"\n\n"
+    with answering(of_events=told, content_type="text/event-stream") as other, Client(other) as client:
+        events = client.events(after=0)
+        with pytest.raises(AnswerError, match="is not sdterm"):
+            next(events)
+
+
+def test_a_page_where_events_would_be_is_not_asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering() as other, Client(other) as client, pytest.raises(AnswerError, match="is not sdterm"):
+        next(client.events(after=0))
+    monkeypatch.setattr("sdterm.client._BACK_WITHIN", 0.5)
+    with answering(of_events=b"", content_type="text/event-stream") as other, Client(other) as client:
+        events = client.events(after=0)
+        with pytest.raises(HostError, match="The host ended"):
+            next(events)
+
+
+def test_an_answer_has_a_limit_and_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdterm.client._MOST", 100_000)
+    with (
+        answering(body=bytes(200_000)) as other,
+        Client(other) as client,
+        pytest.raises(AnswerError, match=r"100\.0 kB"),
+    ):
+        client.file(1)
+    packed = gzip.compress(bytes(10_000_000))
+    with answering(body=packed, of_events=packed, content_encoding="gzip") as other, Client(other) as client:
+        with pytest.raises(AnswerError, match="is not sdterm"):
+            client.file(1)
+        with pytest.raises(AnswerError, match="is not sdterm"):
+            next(client.events(after=0))
 
 
 @pytest.mark.parametrize(

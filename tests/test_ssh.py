@@ -1,5 +1,6 @@
 """A host on another machine through SSH, with a real sshd."""
 
+import json
 import os
 import signal
 import subprocess
@@ -53,6 +54,28 @@ def test_a_line_that_is_cut_comes_back_and_no_event_is_missed(gpu_box: Machine, 
                 break
         assert cut >= 2
         assert steps == [*range(1, 41)]
+
+
+def test_a_host_that_its_owner_stopped_stays_stopped(
+    gpu_box: Machine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdterm.client._BACK_WITHIN", 0.5)
+    with connect(settings) as host:
+        after = host.health().last_event
+        job = host.submit(Submission(request=make_request(prompt="lake"), paused=True)).id
+        events = host.events(after=after)
+        assert next(events).job == job
+        gpu_box.run("host", "stop")
+        assert not [entry for entry in events if entry.job != job], "they end, and are not lost"
+    with pytest.raises(HostError):
+        connect(settings, start=False)
+    tunnel(NAME).close()  # what another process would find
+    tunnel.cache_clear()
+    with pytest.raises(HostError, match="No host is running on gpu-box"):
+        connect(settings, start=False)
+    assert json.loads(gpu_box.run("host", "status", "--json")) == {"running": False}
+    connect(settings).close()
+    connect(settings, start=False).close()
 
 
 LINE = """

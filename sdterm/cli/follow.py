@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,7 +14,7 @@ import click
 
 from sdterm.api import ENDED, JobView, Snapshot, picture_event
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, say
-from sdterm.cli.fetching import brought
+from sdterm.cli.fetching import Fetching, pictures_of
 from sdterm.cli.output import Output
 from sdterm.client import Client, HostError, connect
 from sdterm.core.output.saving import saving_of
@@ -24,6 +25,7 @@ from sdterm.messages import Message, message, sentences
 
 _PATIENCE = 3
 """How often a host that is lost is looked for again before giving up."""
+_BETWEEN = 2.0  # seconds between two tries
 
 
 class _LeftError(Exception):
@@ -69,35 +71,38 @@ def leave() -> None:
 def _events(host: Client, job: int, settings: Settings, out: Path | None, *, previews: bool) -> Iterator[Event]:
     """A job's events, until it ends or waits to be resumed. A host that is lost in between is found, or started,
     again; one that was stopped is not."""
-    after, left, folder = 0, _PATIENCE, saving_of(settings, out).folder
+    after, left, is_lost = 0, _PATIENCE, False
+    fetching = Fetching(job, saving_of(settings, out).folder)
     while True:
         try:
+            if is_lost:
+                host = connect(settings)
+                is_lost = False
             for entry in host.events(after=after, job=job, previews=previews):
+                event = fetching.brought(host, entry.event)
                 after, left = max(after, entry.number), _PATIENCE
-                if isinstance(entry.event, Snapshot):  # its beginning is not kept any more
+                if isinstance(event, Snapshot):  # its beginning is not kept any more
                     if not (known := host.job(job)).last_event and known.state in ENDED:
                         for event in _remains(host, known):
-                            yield brought(host, job, event, folder)
+                            yield fetching.brought(host, event)
                         return
                     continue
-                yield brought(host, job, entry.event, folder)
-                if isinstance(entry.event, Done | Failed | Cancelled | Paused) and after >= host.job(job).last_event:
+                yield event
+                if isinstance(event, Done | Failed | Cancelled | Paused) and after >= host.job(job).last_event:
                     return  # a job that was resumed or tried again has earlier ends, too
         except HostError as error:
             if not left:
-                raise
-            left -= 1
+                back = message("`sdterm attach {job}` follows the job once the host can be reached.", job=job)
+                raise HostError(sentences(error, back)) from error
             say(sentences(error, message("Looking for it again.")))
+            if left < _PATIENCE:
+                time.sleep(_BETWEEN)
+            left, is_lost = left - 1, True
+            host.close()
         else:
             raise HostError(
                 message("The host was stopped. `sdterm attach {job}` starts it again, and the job continues.", job=job)
             )
-        host.close()
-        try:
-            host = connect(settings)
-        except HostError as error:
-            back = message("`sdterm attach {job}` follows the job once the host can be reached.", job=job)
-            raise HostError(sentences(error, back)) from error
 
 
 def _remains(host: Client, job: JobView) -> Iterator[Event]:
@@ -110,7 +115,7 @@ def _remains(host: Client, job: JobView) -> Iterator[Event]:
             date=f"{datetime.fromtimestamp(job.ended or job.created):%F}",
         )
     )
-    for picture in reversed(host.pictures(job=job.id, limit=500).pictures):
+    for picture in reversed([*pictures_of(host, job.id)]):
         yield picture_event(picture)
     if job.state == "failed" and job.reason:
         yield job.reason

@@ -64,14 +64,16 @@ def stop(context: click.Context) -> None:
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
     """Tell whether the host runs and what it does. Exit code 1 if it does not run."""
+    settings = settings_of(context)
     try:
-        with connect(settings_of(context), start=False) as client:
+        with connect(settings, start=False) as client:
             health = client.health()
     except HostError as error:
         click.echo('{"running": false}' if as_json else printable(tr(str(error))))
         context.exit(EXIT_FAILED)
     if as_json:
-        print_json(json.dumps({"running": True, **health.model_dump(mode="json")}, indent=1))
+        socket = {} if settings["connect"] else {"socket": str(run_folder_of(settings.root).socket)}
+        print_json(json.dumps({"running": True, **socket, **health.model_dump(mode="json")}, indent=1))
         return
     since = datetime.fromtimestamp(health.started)
     click.echo(

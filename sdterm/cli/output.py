@@ -83,14 +83,19 @@ class PlainOutput:
     def show(self, event: Event) -> None:
         match event:
             case Image(path=path, infotext=infotext):
-                click.echo(path)
+                _print_path(path)
                 for line in infotext.splitlines():
                     say(line)
             case Grid(path=path) | SideImage(path=path):
-                click.echo(path)
+                _print_path(path)
             case _:
                 for line in told(event, self._root):
                     say(line)
+
+
+def _print_path(path: str | None) -> None:
+    if path:  # a picture that stays on another machine has none here
+        click.echo(path)
 
 
 def output_for(as_json: bool, no_show: bool, settings: Settings) -> Output:
@@ -137,6 +142,8 @@ def told(event: Event, root: Path) -> list[str]:
         case Paused(step=step, images=images, pass_no=pass_no):
             at = message("Paused at step {step} of pass {number}.", step=step, number=pass_no + 1)
             return [sentences(at, _finished(images))]
+        case SideImage(path=None) | Grid(path=None):
+            return []
         case SideImage(path=path, kind=kind):
             return [message("Saved {path} ({kind})", path=path, kind=Message(kind))]
         case Grid(path=path):

@@ -97,7 +97,8 @@ class TerminalOutput:
             self._progress.stop()  # the picture protocols write to the terminal themselves
             show_picture(self._console, Path(event.path), self._how, self._heard)
             self._progress.start()
-        self._print([*event.infotext.splitlines(), message("Saved {path}", path=event.path)])
+        saved = [message("Saved {path}", path=event.path)] if event.path else []
+        self._print([*event.infotext.splitlines(), *saved])
 
     def _print(self, lines: Iterable[str]) -> None:
         for line in lines:

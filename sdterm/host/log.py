@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from sdterm.api import Entry, Snapshot
+from sdterm.api import LAST, Entry, Snapshot
 from sdterm.events import Event, Preview
 from sdterm.host.database import Database
 
@@ -24,6 +24,7 @@ PREVIEWS = 16
 """Jobs of which a preview waits for a client; the oldest makes room."""
 _PAGE = 500
 _KEEPALIVE = 15.0  # seconds
+_LAST = f"event: {LAST}\n\n".encode()
 
 
 class _Follower:
@@ -143,7 +144,7 @@ class EventLog:
         self, after: int | None, job: int | None, previews: bool, keepalive: float = _KEEPALIVE
     ) -> AsyncGenerator[bytes, None]:
         """The events after that number (unset: from now on), of one job or all, as server-sent events, for ever.
-        keepalive: seconds of silence after which there is a comment."""
+        keepalive: seconds of silence after which there is a comment. The last of all says that the host ends."""
         follower = _Follower(job, previews)
         sent = self.last if after is None else after
         kept = self._kept_since(job)
@@ -175,6 +176,7 @@ class EventLog:
                     if not job:  # of one job, the disk has what was missed
                         sent = self.last
                         yield self._snapshot_text(sent)
+            yield _LAST
         finally:
             self._followers.discard(follower)
 

@@ -108,7 +108,9 @@ class Link:
                 self._wanted = False  # somebody stopped it: it comes back when something is asked of it
                 reason = tr("The host was stopped. Its jobs continue when it starts again: F5 starts it.")
             except HostError as error:
-                reason = sentences(error, message("Starting it again …"))
+                is_startable = "://" not in (self._settings["connect"] or "")
+                again = message("Starting it again …") if is_startable else message("Looking for it again.")
+                reason = sentences(error, again)
             except Exception as error:
                 reason = tr("The host's answer cannot be read ({error}).", error=str(error))
                 self._wanted = False

@@ -285,6 +285,7 @@ def test_a_follower_that_leaves_is_forgotten_and_a_closed_log_ends_all(services:
         await leaves.aclose()
         assert services.log.watching == 1
         services.log.close()
+        assert await asyncio.wait_for(anext(stays), 20) == b"event: end\n\n"
         with pytest.raises(StopAsyncIteration):
             await asyncio.wait_for(anext(stays), 20)
         assert services.log.watching == 0

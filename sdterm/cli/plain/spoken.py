@@ -49,6 +49,8 @@ class SpokenOutput:
                 self._load(model, fraction)
             case Step():
                 self._step(event)
+            case Image(path=None):  # it stays on another machine
+                self._saved += 1
             case Image(path=path):
                 self._saved += 1
                 self._say(
