@@ -779,7 +779,10 @@ class Meter:
 
     def _fetched(self) -> dict[str, float]:
         """The bytes that were fetched of each package."""
-        for file in self.temporary.glob("pip-unpack-*/*.whl") if self.temporary else ():
+        files = list[Path]()
+        with suppress(OSError):  # pip removes its folder at a moment of its own
+            files = [*self.temporary.glob("pip-unpack-*/*.whl")] if self.temporary else []
+        for file in files:
             with suppress(OSError):
                 name, size = plain(file.name.partition("-")[0]), file.stat().st_size
                 self._have[name], self.sizes[name] = size, max(size, self.sizes.get(name, 0))  # sizes are said rounded

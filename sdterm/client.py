@@ -68,6 +68,7 @@ from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
 from sdterm.core.text import printable
+from sdterm.errors import HostError as HostError
 from sdterm.errors import SdtermError
 from sdterm.messages import from_json, message
 from sdterm.remote import CONNECT_LIMIT, Remote, RemoteError, http_of, read_token, reason_of
@@ -88,12 +89,6 @@ _BETWEEN_TRIES = 0.25  # seconds
 _ENDED = message("The host ended. Its jobs continue with the next one.")
 
 B = TypeVar("B", bound=BaseModel)
-
-
-class HostError(SdtermError, RuntimeError):
-    """The host cannot be reached or started, or is not the one that is wanted."""
-
-    code = "no_host"
 
 
 class RefusedError(SdtermError, RuntimeError):
@@ -159,7 +154,7 @@ def reach(remote: "Remote | Tunnel") -> "Client":
         if (version := client.health().version) != __version__:
             raise HostError(
                 message(
-                    "The host at {place} is of sdterm {theirs} and this is {ours}. Install the same version on both "
+                    "The host at {place} runs sdterm {theirs}, this is {ours}. Install the same version on both "
                     "machines.",
                     place=remote.place,
                     theirs=version,
@@ -472,7 +467,8 @@ class Client:
             if isinstance(self._address, Tunnel):
                 raise HostError(
                     message(
-                        "The line to {machine} broke, or SSH may not forward sockets there. Jobs there go on.",
+                        "The connection to {machine} was lost, or its SSH server may not forward sockets. "
+                        "Jobs there continue.",
                         machine=self._address.place,
                     )
                 ) from error

@@ -16,5 +16,11 @@ class SdtermError(Exception):
         return str(self.args[-1]) if self.args else ""
 
 
+class HostError(SdtermError, RuntimeError):
+    """The host cannot be reached or started, or is not the one that is wanted."""
+
+    code = "no_host"
+
+
 BAD_REQUEST = "bad_request"
 """The code of what was asked for and does not exist, or is out of range: asking differently mends it."""

@@ -12,7 +12,7 @@ import httpx2 as httpx
 
 from sdterm.core.settings.tokens import TOKEN
 from sdterm.core.text import printable
-from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.errors import BAD_REQUEST, HostError
 from sdterm.messages import message
 
 CONNECT_LIMIT = 2.5
@@ -20,7 +20,7 @@ CONNECT_LIMIT = 2.5
 _LONGEST = 4096  # bytes of a token file
 
 
-class RemoteError(SdtermError, ValueError):
+class RemoteError(HostError):
     """That is no address, token or certificate that can be used; the message says why."""
 
     code = BAD_REQUEST

@@ -14,17 +14,30 @@ from functools import cache
 from pathlib import Path
 
 from sdterm.core.text import printable
-from sdterm.errors import SdtermError
+from sdterm.errors import HostError
 from sdterm.messages import message
 
 _TARGET = re.compile(r"(?P<machine>[^-:\s][^:\s]*)(?::(?P<folder>.+))?")
 _LOGIN_LIMIT = 120.0  # seconds: somebody may have to type a password
 _AGAIN_LIMIT = 10.0  # seconds, where nobody can
 _START_LIMIT = 180.0  # seconds that the far host may take to start
-_OPTIONS = ("-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=10")
+_END_LIMIT = 5.0  # seconds that ssh may take to end
+_OPTIONS = tuple(
+    part
+    for option in (
+        "ServerAliveInterval=2",
+        "ServerAliveCountMax=3",
+        "ConnectTimeout=10",
+        "ControlPersist=no",  # with it ssh goes into the background, where nobody ends it
+        "RemoteCommand=none",
+    )
+    for part in ("-o", option)
+)
+_BESIDE_CTRL_C = ("sh", "-c", 'trap "" INT; exec "$@"', "ssh")  # Ctrl+C is for a job, which is cancelled over the line
+_UNTIL_EOF = "cat >/dev/null"  # so ssh ends with this process, however that ends: then its standard input is closed
 
 
-class SshError(SdtermError, RuntimeError):
+class SshError(HostError):
     """The other machine, or its host, cannot be reached through SSH; the message says why."""
 
 
@@ -64,7 +77,15 @@ class Tunnel:
             far = self._start_host()
             self._ssh("-O", "cancel", "-L", f"{self.socket}:{far}")  # of the connection before
             self.socket.unlink(missing_ok=True)
-            self._ssh("-O", "forward", "-L", f"{self.socket}:{far}")
+            done = self._ssh("-O", "forward", "-L", f"{self.socket}:{far}")
+            if done.returncode:
+                raise SshError(
+                    message(
+                        "SSH cannot forward the socket of the host on {machine}: {why}",
+                        machine=self.place,
+                        why=_last(done),
+                    )
+                )
 
     def mend(self) -> None:
         """Connect again if the connection is gone. Raises SshError."""
@@ -73,26 +94,39 @@ class Tunnel:
 
     def close(self) -> None:
         """Idempotent."""
-        if self._connection and self._connection.poll() is None:
-            self._connection.terminate()
-            self._connection.wait()
+        self._hang_up()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _hang_up(self) -> None:
+        if not self._connection:
+            return
+        if self._connection.stdin:
+            self._connection.stdin.close()
+        if self._connection.poll() is None:
+            self._connection.terminate()
+        try:
+            self._connection.wait(_END_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._connection.kill()
+            self._connection.wait()
+
     def _connect(self, limit: float, *, may_ask: bool) -> None:
+        self._hang_up()
         self._control.unlink(missing_ok=True)
         batch = () if may_ask else ("-o", "BatchMode=yes")
-        command = ["ssh", "-N", "-T", "-M", "-S", str(self._control), *_OPTIONS, *batch, "--", self.machine]
+        ssh = ["ssh", "-T", "-M", "-S", str(self._control), *_OPTIONS, *batch, "--", self.machine, _UNTIL_EOF]
         try:
-            log = (self._folder / "log").open("wb")
-            with log:
-                self._connection = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
+            with self._log.open("wb") as log:
+                self._connection = subprocess.Popen(
+                    [*_BESIDE_CTRL_C, *ssh], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
+                )
         except OSError as error:
             raise SshError(message("SSH cannot be run: {why}.", why=error.strerror or str(error))) from error
         end = time.monotonic() + limit
         while not self._control.exists():
             if self._connection.poll() is not None or time.monotonic() > end:
-                self._connection.kill()
-                said = (self._folder / "log").read_text("utf-8", "replace").strip().splitlines()
+                self._hang_up()
+                said = self._log.read_text("utf-8", "replace").strip().splitlines()
                 why = printable(said[-1], 200) if said else "no answer"
                 raise SshError(message("SSH to {machine} failed: {why}", machine=self.machine, why=why))
             time.sleep(0.05)
@@ -118,7 +152,8 @@ class Tunnel:
         self, *options: str, shell: str | None = None, limit: float = _AGAIN_LIMIT
     ) -> subprocess.CompletedProcess[str]:
         """Over the connection there is. shell: what to run there."""
-        command = ["ssh", "-S", str(self._control), "-o", "BatchMode=yes", *options, "--", self.machine]
+        command = ["ssh", "-T", "-S", str(self._control), *_OPTIONS, "-o", "BatchMode=yes", *options, "--"]
+        command.append(self.machine)
         command += [shell] if shell else []
         try:
             return subprocess.run(
@@ -131,6 +166,11 @@ class Tunnel:
     @property
     def _control(self) -> Path:
         return self._folder / "control"
+
+    @property
+    def _log(self) -> Path:
+        """What ssh said."""
+        return self._folder / "log"
 
 
 @cache

@@ -31,6 +31,12 @@ class Machine:
     data: Path
     path: str
     sshd: "subprocess.Popen[bytes]"
+    program: Path
+
+    def run(self, *arguments: str) -> str:
+        """What sdterm prints there."""
+        command = [str(self.program), *arguments]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False, text=True).stdout
 
     def connections(self) -> list[int]:
         """The processes of sshd that serve a connection."""
@@ -40,8 +46,9 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path, *, forwards: str = "yes") -> Iterator[Machine]:
-    """forwards: what sshd allows, as its option AllowStreamLocalForwarding has it."""
+def machine(folder: Path, *, forwards: str = "yes", **options: str) -> Iterator[Machine]:
+    """forwards: what sshd allows, as its option AllowStreamLocalForwarding has it. options: more of the user's own ssh
+    configuration."""
     assert SSHD
     folder.mkdir(parents=True)
     data, programs, ours = folder / "far", folder / "bin", folder / "here"
@@ -77,6 +84,7 @@ def machine(folder: Path, *, forwards: str = "yes") -> Iterator[Machine]:
         "StrictHostKeyChecking": "no",
         "UserKnownHostsFile": folder / "known",
         "LogLevel": "ERROR",
+        **options,
     }
     for name, options in (("sshd_config", served), ("config", called)):
         (folder / name).write_text("".join(f'{option} "{value}"\n' for option, value in options.items()))
@@ -86,7 +94,7 @@ def machine(folder: Path, *, forwards: str = "yes") -> Iterator[Machine]:
     )
     try:
         wait_until(lambda: _answers(port))
-        yield Machine(data, f"{ours}:{os.environ['PATH']}", sshd)
+        yield Machine(data, f"{ours}:{os.environ['PATH']}", sshd, programs / "sdterm")
     finally:
         subprocess.run([str(programs / "sdterm"), "host", "stop"], capture_output=True, timeout=60, check=False)
         sshd.terminate()

@@ -605,6 +605,16 @@ def test_how_far_pip_is_is_read_from_what_it_says_and_has_fetched(tmp_path: Path
     assert meter.state() == ("Installing", 0.5, "1 of 2 packages")
 
 
+def test_that_pip_removes_what_it_fetched_while_it_is_measured_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = launch.Meter({"numpy": 1.7e7}, tmp_path)
+    meter.temporary = tmp_path
+    meter.hear("Downloading https://x/numpy-2.4.6-cp311-none.whl (2.0 kB)\n")
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: (_ for _ in [1] if (self / "pip-unpack-x").stat()))
+    assert meter.state() == ("Fetching", 0, "0 of 1 packages, 0 of 0 MB")
+
+
 def test_how_far_uv_is_is_read_from_its_bars(tmp_path: Path) -> None:
     meter = launch.Meter({"torch": 5e8, "numpy": 1.7e7, "nvidia-cublas": 4e8}, tmp_path)
     meter.hear("\x1b[2mResolved \x1b[1m2 packages\x1b[0m in 2ms\r\n⠙ Preparing packages... (0/2)  \x1b[2mtorch ")

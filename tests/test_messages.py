@@ -10,7 +10,7 @@ from sdterm.api import Health, Problem
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.events import Done, Failed, event_of
-from sdterm.messages import Message, as_json, from_json, message, plural, sentences
+from sdterm.messages import Message, as_json, from_json, listed, message, plural, sentences
 from sdterm.tui.language import Pack, tr, use
 
 GONE = message("There is no sampler named {name}.", name="Eula")
@@ -47,6 +47,13 @@ def test_it_crosses_json(said: str) -> None:
     assert (back, as_json(back)) == (said, as_json(said))
 
 
+def nested(template: str, deep: int) -> object:
+    inner: object = "x" * 100
+    for _ in range(deep):
+        inner = {"template": template, "values": {"a": inner}}
+    return inner
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -60,11 +67,45 @@ def test_it_crosses_json(said: str) -> None:
         {"template": "{x", "values": {"x": 1}},
         {"template": "{x}", "values": {"x": None}},
         {"template": "x", "values": []},
+        {"template": "{a.mapped.__globals__[re]}", "values": {"a": {"template": "q"}, "a.mapped.__globals__[re]": 1}},
+        {"template": "{a.zz}", "values": {"a": 1, "a.zz": 1}},
+        {"template": "{a[0][0]}", "values": {"a": "x", "a[0][0]": 1}},
+        {"template": "{}", "values": {"": 1}},
+        {"template": "{a:f}", "values": {"a": 10**400}},
+        {"template": "{a}", "values": {"a": 10**5000}},
+        {"template": "x", "one": "y", "values": {"a": 1}},
+        {"template": "x", "one": "y", "values": {"number": "1"}},
+        nested("{a}", 3000),
+        nested("{a}" * 30, 8),
     ],
 )
 def test_a_strange_one_is_refused(given: object) -> None:
     with pytest.raises(ValueError):
         from_json(given)
+
+
+@pytest.mark.parametrize("template", ["{a.__class__}", "{a[0]}", "{a!r}", "{a:999999999}"])
+def test_a_translation_asks_for_no_more_than_values(template: str) -> None:
+    try:
+        use("de", [Pack("test", "de", {"{a} is here.": template})])
+        assert tr("{a} is here.", a="It") == tr(message("{a} is here.", a="It")) == "It is here."
+    finally:
+        use(None)
+
+
+def test_one_that_counts_nothing_is_still_said() -> None:
+    assert tr(Message("Some files.", "Some files.", {"a": 1}, "One file.")) == "Some files."
+
+
+def test_a_long_list_and_deep_or_long_messages_cross_json() -> None:
+    names = listed(f"model {number}" for number in range(2000))
+    deep: str = "x"
+    for _ in range(40):
+        deep = message("{why}.", why=deep)
+    long = message("{why} Look there.", why="x" * 200_000)
+    for said in (names, deep, long):
+        assert from_json(json.loads(json.dumps(as_json(said)))) == said
+    assert isinstance(from_json(as_json(names)), Message) and isinstance(from_json(as_json(deep)), Message)
 
 
 def test_an_error_keeps_it() -> None:

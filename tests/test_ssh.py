@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sdterm.api import Submission
@@ -13,6 +16,7 @@ from sdterm.core.settings.settings import Settings, resolve
 from sdterm.events import Done, Step
 from sdterm.request import make_request
 from sdterm.ssh import SshError, Tunnel, tunnel
+from tests.host.running import wait_until
 from tests.sshd import NAME, Machine, machine, needs_sshd
 
 pytestmark = needs_sshd
@@ -20,7 +24,8 @@ pytestmark = needs_sshd
 
 @pytest.fixture(scope="module")
 def gpu_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    with machine(tmp_path_factory.mktemp("ssh") / "a box") as it:
+    mine = {"ControlMaster": "auto", "ControlPersist": "yes", "RemoteCommand": "top", "RequestTTY": "force"}
+    with machine(tmp_path_factory.mktemp("ssh") / "a box", **mine) as it:
         yield it
 
 
@@ -50,12 +55,51 @@ def test_a_line_that_is_cut_comes_back_and_no_event_is_missed(gpu_box: Machine, 
         assert steps == [*range(1, 41)]
 
 
+LINE = """
+import os, signal, sys
+from sdterm.client import connect
+from sdterm.core.settings.settings import resolve
+
+with connect(resolve({}, {"SDTERM_DATA": sys.argv[1], "SDTERM_CONNECT": sys.argv[2]})) as host:
+    print("open", flush=True)
+    for word in sys.stdin:
+        print(host.health().pid, flush=True)
+"""
+
+
+def test_ctrl_c_is_not_for_the_line_which_ends_with_the_process_that_opened_it(
+    gpu_box: Machine, settings: Settings, tmp_path: Path
+) -> None:
+    """The user's configuration keeps connections in the background; those that are ours are not."""
+    command = [sys.executable, "-c", f"import signal; signal.signal(signal.SIGINT, lambda *_: None)\n{LINE}"]
+    opened = subprocess.Popen(
+        [*command, str(tmp_path), NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    )
+    assert opened.stdin and opened.stdout
+    with opened.stdin, opened.stdout:
+        assert opened.stdout.readline() == "open\n"
+        line = lines_of(opened.pid)
+        assert len(line) == 1
+        os.killpg(opened.pid, signal.SIGINT)
+        opened.stdin.write("ask\n")
+        opened.stdin.flush()
+        assert opened.stdout.readline().strip().isdecimal()
+        assert lines_of(opened.pid) == line
+        opened.kill()
+        opened.wait(60)
+        wait_until(lambda: not any(map(psutil.pid_exists, line)))
+
+
+def lines_of(process: int) -> list[int]:
+    return [child.pid for child in psutil.Process(process).children() if child.name() == "ssh"]
+
+
 @pytest.mark.heavy
 def test_what_cannot_be_reached_is_said_in_a_sentence(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for target, words in (
-        ("-oProxyCommand=touch x", "is no machine"),
+        ("-oProxyCommand=touch x", "is not a machine"),
         ("nobody@127.0.0.1", "SSH to nobody@127.0.0.1 failed"),
         (f"{NAME}:/no/such/folder", "sdterm does not start on gpu-box"),
     ):

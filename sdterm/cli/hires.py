@@ -18,6 +18,7 @@ from sdterm.cli.print_json import print_json
 from sdterm.client import connect
 from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import library_of
+from sdterm.core.numbers import whole_number
 from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.events import Warning
@@ -52,15 +53,15 @@ def hires(
     It goes on from where the picture was finished; only where that is not kept any more, the first pass is drawn again.
     """
     settings = settings_of(context)
-    number = picture.removeprefix("#")
-    if not number.isdecimal() or not 0 < int(number) < 2**63:
+    number = whole_number(picture.removeprefix("#"))
+    if number <= 0:
         raise UsageError(
             message("PICTURE is '{picture}', but it must be a number of `sdterm gallery`.", picture=picture)
         )
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings)
     with connect(settings, check=True, starting=say_starting) as host:
-        found = host.picture(int(number))
+        found = host.picture(number)
         if not found.infotext or found.kind != "image":
             raise UsageError(
                 message("Picture {number} does not say how it was drawn, so it cannot be drawn on.", number=number)

@@ -9,6 +9,7 @@ from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
+from sdterm.core.numbers import whole_number
 from sdterm.core.text import printable
 from sdterm.fields import Rung
 from sdterm.messages import Message, message, sentences
@@ -186,7 +187,7 @@ def _pinned(job: JobView) -> str:
 
 
 def _numbers(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
+    numbers = [whole_number(part.strip()) for part in text.split(",")]
+    if min(numbers) < 0:
         raise UsageError(message("--images is '{text}', but it must be numbers from 0, like 0,3,4.", text=text))
-    return [int(part) for part in parts]
+    return numbers

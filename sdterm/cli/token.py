@@ -14,6 +14,7 @@ import click
 from sdterm.cli.errors import UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
+from sdterm.core.numbers import whole_number
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, make_private, run_folder_of
 from sdterm.core.settings.tokens import SCOPES, Scope, new_token, read_tokens, revoke_token
@@ -120,8 +121,7 @@ def _new_file(path: Path) -> Iterator[TextIO]:
 
 def _seconds(text: str) -> float:
     """Raises UsageError."""
-    number, unit = text[:-1], text[-1:].lower()
-    seconds = int(number) * _SECONDS[unit] if number.isdecimal() and unit in _SECONDS else 0.0
+    seconds = whole_number(text[:-1]) * _SECONDS.get(text[-1:].lower(), 0.0)
     if not 0 < seconds <= _LONGEST:
         raise UsageError(
             message("--expires is '{text}', but it must be hours, days or weeks, like 12h, 30d or 8w.", text=text)

@@ -12,11 +12,11 @@ def work(settings: Settings) -> None:
     from sdterm.tui.picture.support import has_colours
 
     prepare(settings.root)
-    if settings["connect"]:
-        _knock(settings)
     if settings["in_page"]:
         Workstation(settings).run(mouse=True)
         return
+    if settings["connect"]:
+        _knock(settings)
     if all(os.get_terminal_size()):  # a serial line does not know its size
         for exported in ("COLUMNS", "LINES"):  # which would hide every later size
             os.environ.pop(exported, None)

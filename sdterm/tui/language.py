@@ -24,7 +24,7 @@ from sdterm.core.settings.paths import shipped
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.messages import Message
+from sdterm.messages import Message, asked_for
 from sdterm.tui.plural_forms import CATEGORIES, Category, category
 from sdterm.tui.pseudo import NAME as PSEUDO
 from sdterm.tui.pseudo import pseudo
@@ -84,7 +84,7 @@ def tr(text: str, /, **values: Any) -> str:
     event's or an error's, has its own values."""
     if not isinstance(text, Message):
         return _filled(_found(text), text, text, values)
-    if text.one is not None and isinstance(number := text.values["number"], int):
+    if text.one is not None and isinstance(number := text.values.get("number"), int):
         return _counted(text.one, text.template, number, text.values)
     return _filled(_found(text.template), text.template, text.template, text.values)
 
@@ -127,10 +127,9 @@ def _filled(
 def _fits(text: str, translated: str) -> bool:
     """Whether a translation replaces nothing but what the text does, and in its way."""
     try:
-        wanted, known = ({parts[1:] for parts in string.Formatter().parse(each)} for each in (translated, text))
+        return {*asked_for(translated)} <= {*asked_for(text)}
     except ValueError:
         return False
-    return wanted <= known | {(None, None, None)}
 
 
 def use(language: str | None, sources: Iterable[LanguageSource] = ()) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sdterm.core.names import normal
+from sdterm.core.numbers import whole_number
 from sdterm.tui import calls
 from sdterm.tui.calls import HostCall
 
@@ -50,7 +51,8 @@ class PromptReader:
 
         values = self._values()
         model, steps = values.get("model"), str(values["steps"])
-        count = int(steps) if steps.isdecimal() and 0 < int(steps) <= 1000 else 20
+        count = whole_number(steps)
+        count = count if 0 < count <= 1000 else 20
         try:
             words = Words(text=text, negative=negative, model=model and str(model)[:4096], steps=count)
         except ValueError:  # too long a text is told when it is to be drawn

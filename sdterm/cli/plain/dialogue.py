@@ -16,6 +16,7 @@ from sdterm.cli.plain.spoken import SpokenOutput
 from sdterm.client import Client, connect
 from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import library_of
+from sdterm.core.numbers import whole_number
 from sdterm.core.prompt.styles import styles_of
 from sdterm.core.settings.settings import Settings
 from sdterm.errors import BAD_REQUEST, SdtermError
@@ -176,10 +177,11 @@ class Dialogue:
         for at, (words, _) in enumerate(found, 1):
             self.say(f"{at}. {words}")
         answer = self.ask(tr("Number, or Enter for none:"))
-        if not answer.isdecimal() or not 0 < int(answer) <= len(found):
+        chosen = whole_number(answer)
+        if not 0 < chosen <= len(found):
             return
         with self.host() as host:
-            otherwise = applied(found[int(answer) - 1][1], host.job(job))
+            otherwise = applied(found[chosen - 1][1], host.job(job))
             if not isinstance(otherwise, dict):
                 host.retry(job, otherwise)
         if isinstance(otherwise, dict):
@@ -205,7 +207,7 @@ class Dialogue:
 
 def number(words: str) -> int:
     """`12` or `#12`. Raises WrongWordsError."""
-    bare = words.strip().removeprefix("#")
-    if not bare.isdecimal() or not 0 < int(bare) < 2**53:
+    found = whole_number(words.strip().removeprefix("#"))
+    if not 0 < found < 2**53:
         raise WrongWordsError(tr("{words} is no number of a picture or job.", words=repr(words)))
-    return int(bare)
+    return found

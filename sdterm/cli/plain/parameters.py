@@ -12,6 +12,7 @@ from sdterm.cli.inputs import digest_of
 from sdterm.cli.plain.dialogue import PAGE, Dialogue, WrongWordsError, number
 from sdterm.cli.plain.words import of_picture
 from sdterm.core.names import find, normal
+from sdterm.core.numbers import whole_number
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.messages import message
@@ -111,8 +112,8 @@ def _chosen(talk: Dialogue, choices: Sequence[Choice]) -> str:
             else tr("Enter keeps it.")
         )
         answer = talk.ask(f"{more} {tr('Number or name:')}")
-        if answer.isdecimal() and 0 < int(answer) <= len(choices):
-            return choices[int(answer) - 1].name
+        if 0 < (number := whole_number(answer)) <= len(choices):
+            return choices[number - 1].name
         if answer:
             return answer
     return ""

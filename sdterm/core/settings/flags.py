@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sdterm.core.numbers import whole_number
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.text import printable
 from sdterm.messages import message
@@ -79,9 +80,9 @@ def _chunks(name: str, sentence: str, option: str) -> Flag:
     def change(value: str) -> Mapping[str, Any]:
         from sdterm.core.settings.settings import ConfigError
 
-        if not value.isdecimal():
+        if (number := whole_number(value)) < 0:
             raise ConfigError(message("{name} is '{value}', but it must be a whole number.", name=name, value=value))
-        return {"memory": (f"sub-quadratic.{option}={int(value)}",)}
+        return {"memory": (f"sub-quadratic.{option}={number}",)}
 
     return Flag(name, sentence, "value", change, "mapped", adds=True)
 
@@ -102,9 +103,10 @@ def _precision(value: str) -> Mapping[str, Any]:
 def _port(value: str) -> int:
     from sdterm.core.settings.settings import ConfigError
 
-    if not (value.isdecimal() and 0 < int(value) < 65536):
+    number = whole_number(value)
+    if not 0 < number < 65536:
         raise ConfigError(message("--port is '{value}', but it must be a whole number from 1 to 65535.", value=value))
-    return int(value)
+    return number
 
 
 def _auth(name: str) -> Change:
@@ -153,11 +155,12 @@ def _auth_file(value: str) -> Mapping[str, Any]:
 def _seconds(value: str) -> float:
     from sdterm.core.settings.settings import ConfigError
 
-    if not (value.isdecimal() and int(value) <= 3600):
+    seconds = whole_number(value)
+    if not 0 <= seconds <= 3600:
         raise ConfigError(
             message("--timeout-keep-alive is '{value}', but it must be whole seconds, at most 3600.", value=value)
         )
-    return float(value)
+    return float(seconds)
 
 
 def _later(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Flag]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdterm.core.names import UnknownNameError, find
+from sdterm.core.numbers import whole_number
 from sdterm.core.settings.amounts import AmountError, bytes_of
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import data_root
@@ -527,7 +528,8 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
             )
         )
     if isinstance(setting.default, int) and setting.scope != "job":
-        if not (str(value).isdecimal() and 0 < int(value) < 65536):
+        whole = whole_number(str(value))
+        if not 0 < whole < 65536:
             raise ConfigError(
                 message(
                     "{key} is '{value}' in {source}, but it must be a whole number from 1 to 65535.",
@@ -536,7 +538,7 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
                     source=source,
                 )
             )
-        return int(value)
+        return whole
     if isinstance(setting.default, float) and setting.scope != "job":
         try:
             number = float(value)

@@ -27,7 +27,8 @@ class ForbiddenError(SdtermError, PermissionError):
 
 
 class KnownTokens:
-    """The tokens of a file as it is now: it is read again once it has changed. A file that cannot be read has none.
+    """The tokens of a file as it is now: it is read again once it has changed. While it cannot be
+    read there are none.
 
     clock: seconds since 1970. page: the secret of one more, with which the workstations of pages draw.
     """
@@ -53,9 +54,12 @@ class KnownTokens:
         if seen != self._seen:
             try:
                 self._tokens = read_tokens(self._path)
-            except (TokenError, OSError) as error:
+            except TokenError as error:
                 _log.warning("%s", error)
                 self._tokens = ()
+            except OSError as error:
+                _log.warning("The tokens cannot be read now: %s", error)
+                return (self._own,)
             self._seen = seen
         return (*self._tokens, self._own)
 

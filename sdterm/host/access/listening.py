@@ -17,11 +17,13 @@ from sdterm.core.settings.tokens import valid_tokens
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.host.access.connections import Listener
+from sdterm.host.access.policy import is_open
 from sdterm.messages import message
 
 PORT = 7860
 """The first of those that are tried where no port is chosen, as A1111 does."""
 TRIES = 100
+_STRANGE_PAGES = ("https://example.invalid", "http://example.invalid", "https://example.invalid:8443")
 
 
 class ListenError(SdtermError, OSError):
@@ -134,8 +136,13 @@ def _check_credentials(settings: Settings, run_folder: RunFolder, address: str |
 
 def _check_pages(settings: Settings, is_local: bool) -> None:
     """Raises ListenError if every page that somebody opens could use the API, or a pattern is none."""
-    needs_nothing = is_local and not settings["api_auth"] and not settings["credentials_always"]
-    if "*" in settings["cors_allow_origins"] and needs_nothing:
+    try:
+        pattern = re.compile(settings["cors_allow_origins_regex"] or "(?!)")
+    except re.error as error:
+        raise ListenError(None, message("--cors-allow-origins-regex is no pattern: {error}.", error=error)) from error
+    if not is_open(settings, is_local=is_local):
+        return
+    if {"*", "null"} & {page.strip() for page in settings["cors_allow_origins"]}:
         raise ListenError(
             None,
             message(
@@ -143,10 +150,14 @@ def _check_pages(settings: Settings, is_local: bool) -> None:
                 "pages, or give a login: --api-auth NAME:PASSWORD."
             ),
         )
-    try:
-        re.compile(settings["cors_allow_origins_regex"] or "")
-    except re.error as error:
-        raise ListenError(None, message("--cors-allow-origins-regex is no pattern: {error}.", error=error)) from error
+    if any(map(pattern.fullmatch, _STRANGE_PAGES)):
+        raise ListenError(
+            None,
+            message(
+                "--cors-allow-origins-regex matches every page, so any that you open could use sdterm without a "
+                "password. Use a narrower pattern, or give a login: --api-auth NAME:PASSWORD."
+            ),
+        )
 
 
 def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:

@@ -29,7 +29,7 @@ class Origins:
     pages: frozenset[str] = frozenset()
     """Origins, like `https://example.org`; `*` is every one."""
     pattern: re.Pattern[str] | None = None
-    """Of more origins, as a whole."""
+    """Of more origins, as a whole; never of `null`, which every page can call itself in a frame."""
 
     def refusal(self, headers: Headers) -> str | None:
         """Why a request is refused, as a sentence; None if it is not."""
@@ -43,11 +43,8 @@ class Origins:
 
     def allows(self, origin: str) -> bool:
         """Whether pages of that other site may read answers."""
-        return (
-            origin in self.pages
-            or ("*" in self.pages and origin != "null")
-            or bool(self.pattern and self.pattern.fullmatch(origin))
-        )
+        named = "*" in self.pages or bool(self.pattern and self.pattern.fullmatch(origin))
+        return origin in self.pages or (named and origin != "null")
 
     def _is_known(self, host: str) -> bool:
         found = _HOST.fullmatch(host.lower())

@@ -26,7 +26,7 @@ async function load(isNew) {
   for (const picture of page.pictures) add(picture);
   next = page.next;
   more.hidden = !next;
-  said.textContent = pictures.length ? "" : "No picture is like that.";
+  said.textContent = pictures.length ? "" : "No picture matches.";
 }
 
 function add(picture) {

@@ -39,7 +39,8 @@ class PictureActions(HasShell):
         """What the key bar names first: what marks and the chosen picture make useful, then what there is always."""
         picture = self.chosen()
         now = [*(["compare"] if self.shell.marks else []), *(["before_after"] if picture and _is_made(picture) else [])]
-        return tuple(dict.fromkeys((*now, *self.own_keys, *_OFTEN)))
+        in_page = ["open_in_tab"] if self.shell.settings["in_page"] else []
+        return tuple(dict.fromkeys((*now, *self.own_keys, *in_page, *_OFTEN)))
 
     def chosen(self) -> Picture | None:
         """The picture that the keys are about."""

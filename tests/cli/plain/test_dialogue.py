@@ -81,6 +81,7 @@ def test_values_are_picked_by_word_or_number_and_taken_back(sdterm: Run) -> None
         ("set sampler nothing", "There is no Sampler 'nothing'."),
         ("show 123456", "There is no picture 123456."),
         ("cancel \x1b[31mred", "is no number of a picture or job."),
+        ("show " + "1" * 5000, "is no number of a picture or job."),
         ("set init_images /nowhere.png", "cannot be used."),
     ],
 )

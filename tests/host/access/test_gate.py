@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import re
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,17 @@ def test_tokens_that_cannot_be_read_let_nobody_in(guests: Guests) -> None:
     assert guests.ask("read", "GET", "/v1/health").status_code == 401
     guests.services.run_folder.tokens.unlink()
     assert guests.ask("admin", "GET", "/v1/health").status_code == 401
+
+
+def test_tokens_that_cannot_be_read_for_a_moment_are_read_again(guests: Guests) -> None:
+    known = KnownTokens(guests.services.run_folder.tokens, lambda: NOW)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, files[1]))
+    try:
+        refused = known.find(guests.tokens["read"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    assert refused is None and known.find(guests.tokens["read"])
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nope", "/v1/jobs/", "/v1//jobs", "/v1/jobs/1/../../stop"])

@@ -88,7 +88,10 @@ def test_without_a_choice_the_next_free_port_is_taken(
         ({"tls_certfile": "/nowhere.pem"}, "both a certificate and its key"),
         ({"tls_certfile": "/nowhere.pem", "tls_keyfile": "/nowhere.key"}, "cannot be read: No such file"),
         ({"cors_allow_origins": ("*",)}, "every page that you open"),
+        ({"cors_allow_origins": ("null",)}, "every page that you open"),
         ({"cors_allow_origins_regex": "("}, "is no pattern"),
+        ({"cors_allow_origins_regex": ".*"}, "matches every page"),
+        ({"cors_allow_origins_regex": "https?://.+"}, "matches every page"),
     ],
     ids=str,
 )
@@ -98,6 +101,17 @@ def test_what_cannot_be_is_a_sentence(
     with pytest.raises(ListenError, match=said) as refused:
         listen(wanted(tmp_path, **settings), run_folder)
     assert str(refused.value).isprintable() and str(refused.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    "credentials", [{"api_auth": logins("a:b")}, {"credentials_always": True}, {"share": "me@gpu"}], ids=str
+)
+def test_every_page_may_be_let_in_where_all_need_credentials(
+    tmp_path: Path, run_folder: RunFolder, credentials: dict[str, object]
+) -> None:
+    new_token(run_folder.tokens, "bot", "read", 0.0)
+    for pages in ({"cors_allow_origins": ("*",)}, {"cors_allow_origins_regex": ".*"}):
+        listen(wanted(tmp_path, **pages, **credentials), run_folder).socket.close()
 
 
 def test_files_that_are_no_certificate_are_refused(tmp_path: Path, run_folder: RunFolder) -> None:

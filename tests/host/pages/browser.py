@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -18,6 +19,9 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
 KEYS = {"F5": 116, "F2": 113, "F3": 114, "F10": 121, "Enter": 13, "Escape": 27, "ArrowRight": 39, "ArrowLeft": 37}
 
 
+_CODES = re.compile(r"\x1b\[[0-9;:?<>=]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]")
+
+
 class Page:
     """One tab."""
 
@@ -27,6 +31,8 @@ class Page:
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.opened: list[str] = []
         """Addresses of other tabs that it opened."""
+        self.drawn = ""
+        """What its terminal was given to draw, without the codes."""
         self._name = self._password = ""
         self._telling: set[asyncio.Task[None]] = set()
         self._reading = asyncio.create_task(self._read())
@@ -37,6 +43,11 @@ class Page:
             match given.get("method"):
                 case "Page.windowOpen":
                     self.opened.append(given["params"]["url"])
+                case "Network.webSocketFrameReceived":
+                    frame = given["params"]["response"]
+                    if frame["opcode"] == 2:
+                        drawn = base64.b64decode(frame["payloadData"]).decode("utf-8", "replace")
+                        self.drawn += _CODES.sub("", drawn)
                 case "Fetch.requestPaused":
                     self._tell("Fetch.continueRequest", requestId=given["params"]["requestId"])
                 case "Fetch.authRequired":
@@ -84,6 +95,14 @@ class Page:
             await asyncio.sleep(0.1)
         return found
 
+    async def until_drawn(self, text: str, limit: float = 60.0) -> None:
+        """Wait until its terminal was given a text since the last such wait."""
+        end = asyncio.get_running_loop().time() + limit
+        while text not in self.drawn:
+            assert asyncio.get_running_loop().time() < end, f"not there after {limit:.0f} s: {text}\n{self.drawn}"
+            await asyncio.sleep(0.05)
+        self.drawn = ""
+
     async def type(self, text: str) -> None:
         await self.do("Input.insertText", text=text)
 
@@ -97,6 +116,7 @@ class Page:
 
     async def picture(self, path: Path) -> bytes:
         """What it looks like, as PNG."""
+        await self.do("Page.bringToFront")
         data = base64.b64decode((await self.do("Page.captureScreenshot"))["data"])
         path.write_bytes(data)
         return data
