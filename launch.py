@@ -17,7 +17,7 @@ import signal
 import sys
 
 
-def unfit(version: tuple[int | str, ...], system: str) -> str:
+def unfit(version: "tuple[int | str, ...]", system: str) -> str:
     """Why sdterm cannot run on this Python and system, as a sentence; empty when it can."""
     if system == "nt":
         return "On Windows sdterm runs inside WSL: open a WSL terminal and run `python3 launch.py` there."

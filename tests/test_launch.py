@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -833,7 +834,17 @@ def test_what_pip_complains_of_becomes_a_sentence(complaint: str, sentence: str)
 
 
 def test_an_old_python_can_still_say_what_is_wrong(repo: Path) -> None:
-    ast.parse((repo / "launch.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+    program = ast.parse((repo / "launch.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+    until_it_says = takewhile(lambda each: not isinstance(each, ast.If), program.body)
+    annotations = [
+        each.annotation if isinstance(each, ast.arg | ast.AnnAssign) else each.returns
+        for part in until_it_says
+        for each in ast.walk(part)
+        if isinstance(each, ast.arg | ast.AnnAssign | ast.FunctionDef)
+    ]
+    assert annotations and all(isinstance(each, ast.Name | ast.Constant | None) for each in annotations), (
+        "an annotation is evaluated, and `int | str` is an error before Python 3.10"
+    )
     assert launch.unfit((3, 6), "posix").startswith("sdterm needs Python 3.11 or newer and this is 3.6. ")
     assert "WSL" in launch.unfit((3, 12), "nt")
     assert launch.unfit((3, 11), "posix") == ""

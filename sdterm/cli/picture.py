@@ -86,19 +86,31 @@ def in_characters(picture: Image.Image, columns: int, rows: int, depth: Depth, c
 
 
 def known_terminal(root: Path) -> Terminal:
-    """This terminal, with what it says of itself. It is asked only if it was not before, and waited for until it has
-    answered a question that every terminal knows: so no answer is left for the shell, if it comes in time. root: the
-    data folder."""
+    """This terminal, with what it says of itself. It is asked only if it was not before, or did not answer, and waited
+    for until it has answered a question that every terminal knows: so no answer is left for the shell, if it comes in
+    time. root: the data folder."""
     terminal = Terminal(os.environ, recall(root, os.environ), ask_tmux(os.environ))
     asked = questions(os.environ, cell_is_known=known_cell_size() is not None)
-    if terminal.heard is not None or not asked or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if terminal.heard is not None or not asked or not _can_ask():
         return terminal
-    answers = _answers(asked)
-    remember(root, os.environ, answers)
+    answers, is_all = _answers(asked)
+    remember(root, os.environ, answers if is_all else None)
     return terminal._replace(heard=answers)
 
 
-def _answers(asked: str) -> Answers:
+def _can_ask() -> bool:
+    """Whether the terminal is there, and this process in its foreground: it stops one of the background that sets its
+    mode."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # not the terminal that controls this process
+        return True
+
+
+def _answers(asked: str) -> tuple[Answers, bool]:
+    """What it said, and whether that is all."""
     import termios
     import tty
 
@@ -115,4 +127,4 @@ def _answers(asked: str) -> Answers:
                 break
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-    return ear.answers
+    return ear.answers, is_all

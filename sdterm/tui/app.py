@@ -477,6 +477,11 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             await self.push_screen(Palette(self.screen))
 
     def action_preview_mode(self) -> None:
+        self._pick_way()
+        if self.known.heard == Answers():  # it may only have been slow
+            self._ask_terminal()
+
+    def _pick_way(self) -> None:
         from sdterm.tui.screens.ways import CHOICES, PickWay
 
         def picked(number: int | None) -> None:
@@ -494,26 +499,32 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
             self.known = self.known._replace(tmux=await asyncio.to_thread(ask_tmux, os.environ))
             self._show_pictures_so()
-        if self.known.heard is None:
-            asked = questions(os.environ, cell_is_known=known_cell_size() is not None)
-            if self.ask_terminal(asked):
-                self.set_timer(LIMIT, self._take_silence)
+        if self.known.heard is None and self._ask_terminal():
+            self.set_timer(LIMIT, self._take_silence)
+
+    def _ask_terminal(self) -> bool:
+        return self.ask_terminal(questions(os.environ, cell_is_known=known_cell_size() is not None))
 
     def _take_silence(self) -> None:
         """It does not answer, it seems; if it does later, that counts."""
         if self.known.heard is None:
-            self._take_answers(Answers())
+            self._take_answers(None)
 
     def on_terminal_answered(self, event: TerminalAnswered) -> None:
         if event.is_all:
             self._take_answers(event.answers)
 
-    def _take_answers(self, answers: Answers) -> None:
+    def _take_answers(self, answers: Answers | None) -> None:
+        from sdterm.tui.screens.ways import PickWay
+
         before = self.picture_mode()
-        self.known = self.known._replace(heard=answers)
+        self.known = self.known._replace(heard=answers or Answers())
         remember(self.settings.root, os.environ, answers)
         if self.picture_mode() != before:
             self._show_pictures_so()
+        if answers and isinstance(self.screen, PickWay):
+            self.pop_screen()
+            self._pick_way()
 
     def picture_support(self) -> Support:
         """How pictures are shown here, and why."""

@@ -1,12 +1,16 @@
 """What the trial of real terminals finds right and wrong, and the terminals that are installed here."""
 
+import http.client
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image, ImageDraw
 
 from tools.terminals import likeness
+from tools.terminals.line import Line, served
 from tools.terminals.programs import TERMINALS, XTERM_JS, missing
 from tools.terminals.trial import data_folder, tried
 
@@ -42,6 +46,25 @@ def test_a_picture_of_another_shape_and_none_at_all_are_noticed(screen: Image.Im
     assert likeness.find(Image.new("RGB", (720, 432), "#ff8700")) is None
     box = likeness.find(screen.resize((720, 300)))
     assert box and not likeness.compare(screen.resize((720, 300)), box, likeness.specimen(), CELL).holds(1000, 1000)
+
+
+def test_the_line_is_for_whoever_knows_its_address_and_has_files_of_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "a.js").write_text("ours")
+    (tmp_path / "secret").write_text("not theirs")
+
+    def answer(address: str, path: str, method: str = "GET") -> int:
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+        with closing(connection):
+            connection.request(method, path)  # as it is, dots and all
+            return connection.getresponse().status
+
+    with served(Line(tmp_path), tmp_path / "lib") as address:
+        folder = urlsplit(address).path
+        assert answer(address, f"{folder}/lib/a.js") == answer(address, f"{folder}/?columns=80") == 200
+        for path in (f"{folder}/lib/../secret", f"{folder}/lib/{tmp_path}/secret", "/", "/lib/a.js", "/out"):
+            assert answer(address, path) == 404, path
+        assert answer(address, "/open", "POST") == 404
 
 
 @pytest.fixture(scope="module")

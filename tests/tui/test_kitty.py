@@ -81,6 +81,20 @@ def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: PseudoTermin
     assert prompt(host) == "abc" and terminal.sent.count(QUESTION) == 1
 
 
+def test_a_terminal_that_did_not_answer_is_asked_again_where_its_ways_are_listed(start: Start, host: Running) -> None:
+    known = host.settings.root / "cache" / "terminals.json"
+    known.unlink(missing_ok=True)
+    terminal = start(term="xterm-256color")
+    terminal.until_sent(re.escape(QUESTION))
+    terminal.until(known.exists, "the end of its patience")
+    terminal.type("\x1bp")  # Alt+P
+    terminal.until(lambda: terminal.sent.count(QUESTION) == 2, "the question once more")
+    terminal.type("\x1b[?62;4;22c")
+    terminal.until_sent("The terminal names sixel among its abilities")
+    terminal.type("\r")
+    leave(terminal)
+
+
 def test_small_pictures_are_pixels_too_and_are_sent_small(start: Start) -> None:
     terminal = start(colours="truecolor")
     terminal.until_sent(re.escape(QUESTION))

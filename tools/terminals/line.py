@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import secrets
 import signal
 import struct
 import subprocess
@@ -92,14 +93,24 @@ class Line:
             os.close(self._ours)
 
 
+def _inside(folder: Path, name: str) -> Path | None:
+    """A file of a folder, and of no other."""
+    file = (folder / name).resolve()
+    return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
+
+
 @contextmanager
 def served(line: Line, xterm_js: Path | None) -> Iterator[str]:
-    """The line on an HTTP server of its own, for `relay.py` and `page.html`: its address."""
+    """The line on an HTTP server of its own, for `relay.py` and `page.html`: its address, which has a word that others
+    on this machine cannot guess."""
+    word = secrets.token_urlsafe(16)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if (path := self._path()) is None:
+                return
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            match self.path:
+            match path:
                 case "/open":
                     line.open(**json.loads(body))
                 case "/in":
@@ -111,7 +122,9 @@ def served(line: Line, xterm_js: Path | None) -> Iterator[str]:
             self.end_headers()
 
         def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
+            path = self._path()
+            if path is None:
+                return
             if path == "/out":
                 self.send_response(200)
                 self.end_headers()
@@ -120,15 +133,23 @@ def served(line: Line, xterm_js: Path | None) -> Iterator[str]:
                         self.wfile.write(chunk)
             elif path == "/":
                 self._send(_PAGE)
-            elif xterm_js and path.startswith("/lib/") and (file := xterm_js / path.removeprefix("/lib/")).is_file():
+            elif xterm_js and path.startswith("/lib/") and (file := _inside(xterm_js, path.removeprefix("/lib/"))):
                 self._send(file)
             else:
                 self.send_error(404)
 
+        def _path(self) -> str | None:
+            """What is asked for; whoever does not know the word is refused."""
+            first, _, rest = self.path.partition("?")[0].removeprefix("/").partition("/")
+            if secrets.compare_digest(first.encode(), word.encode()):
+                return f"/{rest}"
+            self.send_error(404)
+            return None
+
         def _send(self, file: Path) -> None:
             content = file.read_bytes()
             self.send_response(200)
-            self.send_header("Content-Type", _TYPES[file.suffix])
+            self.send_header("Content-Type", _TYPES.get(file.suffix, "application/octet-stream"))
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -141,7 +162,7 @@ def served(line: Line, xterm_js: Path | None) -> Iterator[str]:
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}/{word}"
     finally:
         line.close()
         server.shutdown()

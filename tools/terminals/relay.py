@@ -1,6 +1,6 @@
 """Stands in a terminal and carries bytes between it and the program, which runs at the other end of an HTTP server.
 
-    python3 relay.py http://127.0.0.1:PORT
+    python3 relay.py http://127.0.0.1:PORT/WORD
 
 A terminal may live in another root directory than the program, so this needs nothing but Python.
 """
@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 
 def main() -> None:
-    host = urlsplit(sys.argv[1]).netloc
-    post = _poster(host)
+    address = urlsplit(sys.argv[1])
+    host, folder = address.netloc, address.path
+    post = _poster(host, folder)
     post("/open", json.dumps({"environ": dict(os.environ), "size": _size()}).encode())
     signal.signal(signal.SIGWINCH, lambda *_: post("/size", json.dumps(_size()).encode()))
     before = termios.tcgetattr(0)
@@ -29,7 +30,7 @@ def main() -> None:
     threading.Thread(target=_carry_keys, args=(post,), daemon=True).start()
     try:
         output = http.client.HTTPConnection(host)
-        output.request("GET", "/out")
+        output.request("GET", folder + "/out")
         answer = output.getresponse()
         while chunk := answer.read1(65536):
             sys.stdout.buffer.write(chunk)
@@ -38,7 +39,7 @@ def main() -> None:
         termios.tcsetattr(0, termios.TCSANOW, before)
 
 
-def _poster(host: str):  # type: ignore[no-untyped-def]
+def _poster(host: str, folder: str):  # type: ignore[no-untyped-def]
     """A function that posts bodies, one after the other, from whatever thread."""
     waiting: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
 
@@ -46,7 +47,7 @@ def _poster(host: str):  # type: ignore[no-untyped-def]
         connection = http.client.HTTPConnection(host)
         while True:
             path, body = waiting.get()
-            connection.request("POST", path, body)
+            connection.request("POST", folder + path, body)
             connection.getresponse().read()
 
     threading.Thread(target=post_all, daemon=True).start()

@@ -1,6 +1,7 @@
 """A screen that nobody sees: Xvfb's, which keeps its pixels in a file."""
 
 import os
+import select
 import struct
 import subprocess
 import time
@@ -58,7 +59,7 @@ def screen(folder: Path) -> Iterator[Screen]:
     os.close(writing)
     try:
         with os.fdopen(reading) as said:
-            number = said.readline().strip()
+            number = said.readline().strip() if select.select([said], [], [], _WITHIN)[0] else ""
         assert number, (folder / "Xvfb.log").read_text()
         yield Screen(folder, f":{number}")
     finally:

@@ -122,7 +122,7 @@ def _obey(talk: Dialogue, line: str) -> bool:
         _command(name.casefold()).act(talk, words.strip())
     except KeyboardInterrupt:
         talk.say("")
-        talk.say(tr("Nothing was changed."))
+        talk.say(tr("Stopped. What is queued goes on."))
     except SdtermError as error:
         talk.say(said(str(error)))
         return False

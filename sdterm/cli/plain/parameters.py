@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from sdterm.cli.inputs import digest_of
-from sdterm.cli.plain.dialogue import PAGE, Dialogue, WrongWordsError, number
+from sdterm.cli.plain.dialogue import PAGE, Dialogue, WrongWordsError
 from sdterm.cli.plain.words import of_picture
 from sdterm.core.names import find, normal
 from sdterm.core.numbers import whole_number
@@ -37,6 +37,10 @@ def _give(talk: Dialogue, field: Field, text: str) -> None:
     talk.offers.catalogue or talk.learn()
     changes: Mapping[str, Any]
     if field.kind == "input":
+        if text == "-":
+            raise WrongWordsError(
+                tr("Standard input has your commands. Name a file, or a picture by its number, like #12.")
+            )
         with talk.host() as host:
             digest = digest_of(text, host.put_input, host)
         changes = field.given((digest,) if field.takes_several else digest, talk.form.values())
@@ -133,9 +137,9 @@ def prompts(talk: Dialogue, words: str) -> None:
     """Those that were drawn before; a number takes one."""
     entries = talk.prompts()
     if words:
-        at = number(words)
+        at = whole_number(words.removeprefix("#"))
         if not 0 < at <= len(entries):
-            raise WrongWordsError(tr("There is no prompt {number}.", number=at))
+            raise WrongWordsError(tr("There is no prompt {number}.", number=printable(words)))
         entry = entries[at - 1]
         talk.change(talk.form.draft.but(prompt=entry.prompt, negative_prompt=entry.negative), tr("a prompt of before"))
         talk.say(tr("Prompt: {prompt}", prompt=entry.prompt))
@@ -163,7 +167,8 @@ def _named_field(words: str) -> tuple[Field, str]:
     known = {normal(name): field for name, field in reversed([*_fields().items()])}
     said = re.sub(r"^([^=]*?)\s*=\s*", r"\1 ", words).split()
     for many in range(len(said), 0, -1):
-        if field := known.get(normal(" ".join(said[:many]))):
+        # a word of dashes is a value: it is nothing in the form in which names are the same
+        if all(map(normal, said[:many])) and (field := known.get(normal(" ".join(said[:many])))):
             return field, " ".join(said[many:])
     field = find("parameter", said[0] if said else "", _fields(), more=message("`values all` tells them all."))
     return field, " ".join(said[1:])

@@ -11,6 +11,7 @@ import io
 import logging
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 _MACHINE = re.compile(r"(?:[^-@:\s][^@:\s]*@)?(?P<host>[^-@:\s][^@:\s]*)(?::(?P<port>\d{1,5}))?")
 _AGAIN, _AGAIN_AT_MOST = 2.0, 60.0  # seconds before a tunnel that ended is opened again
 _NO_REASON = re.compile(r"debug\d: |OpenSSH_|Authenticat|Transferred: |Bytes per second: ")  # ssh -v
+_PATIENCE = 10.0  # seconds for ssh to read its configuration
 _OWN = "shared"
 """The token that sharing makes."""
 _LONGEST = 2**16  # bytes of a line
@@ -100,13 +102,13 @@ def tunnel_of(share: str) -> Tunnel:
         there = wanted or before or "0"  # 0: which one is that machine's choice
         return (*given, "-v", "-N", "-T", "-R", f"*:{there}:127.0.0.1:{port}", "--", machine)
 
-    host = found["host"].lower()
+    host = _real_name(machine) or found["host"].lower()
     return Tunnel(
         "ssh",
         command,
         re.compile(r"(?:Allocated port|remote forward success for: listen \S*?)(?<!\d) ?([1-9]\d*)\b"),
         frozenset({host}),
-        f"http://{host}:{{}}",
+        f"http://[{host}]:{{}}" if ":" in host else f"http://{host}:{{}}",
         message(
             "Only {host} itself reaches it, unless its sshd_config has `GatewayPorts clientspecified`. Without TLS, "
             "what passes beyond that machine can be read on the way.",
@@ -120,6 +122,16 @@ def revoke_left_over(tokens: Path) -> None:
     with contextlib.suppress(SdtermError, OSError):  # none, or whoever needs the file will say what is wrong
         if any(token.name == _OWN for token in read_tokens(tokens)):
             revoke_token(tokens, _OWN)
+
+
+def _real_name(machine: str) -> str:
+    """By which others reach what SSH knows as that, perhaps by an alias in its configuration; empty if it is silent."""
+    try:
+        asked = subprocess.run(["ssh", "-G", "--", machine], capture_output=True, timeout=_PATIENCE, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = re.search(r"^hostname ([\w.:-]+)$", asked.stdout.decode(errors="replace"), re.MULTILINE)
+    return found[1].lower() if found else ""
 
 
 async def shared(services: HostServices, tunnel: Tunnel, port: int, tell: Callable[[str], None]) -> None:

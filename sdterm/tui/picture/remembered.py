@@ -30,17 +30,21 @@ _NAMES = (
 
 
 def recall(root: Path, environ: Mapping[str, str]) -> Answers | None:
-    """What this terminal said when it was asked; None if it was not. root: the data folder."""
+    """What this terminal said when it was asked; None if it is to be asked. root: the data folder."""
     key = _key(environ)
     return Answers.of_json(_read(root).get(key)) if key else None
 
 
-def remember(root: Path, environ: Mapping[str, str], answers: Answers) -> None:
-    """Keep what this terminal said, or that it said nothing."""
+def remember(root: Path, environ: Mapping[str, str], answers: Answers | None) -> None:
+    """Keep what this terminal said. None: it did not answer in time; a slow line does that, so it is asked once more
+    before it counts as one that never answers."""
     if not (key := _key(environ)):
         return
-    known = {name: value for name, value in _read(root).items() if name != key}
-    newest = dict([*known.items()][-(_KEPT - 1) :]) | {key: answers.as_json()}
+    known = _read(root)
+    if answers is None and key in known:
+        answers = Answers()
+    others = {name: value for name, value in known.items() if name != key}
+    newest = dict([*others.items()][-(_KEPT - 1) :]) | {key: answers.as_json() if answers else None}
     with suppress(OSError):  # then it is asked again
         _file(root).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(_file(root), json.dumps(newest).encode())

@@ -79,6 +79,8 @@ def test_values_are_picked_by_word_or_number_and_taken_back(sdterm: Run) -> None
         ("set stepz 4", "There is no parameter named 'stepz'"),
         ("set steps many", "Steps takes a whole number"),
         ("set sampler nothing", "There is no Sampler 'nothing'."),
+        ("set mask -", "Name a file, or a picture by its number"),
+        ("prompts 0", "There is no prompt 0."),
         ("show 123456", "There is no picture 123456."),
         ("cancel \x1b[31mred", "is no number of a picture or job."),
         ("show " + "1" * 5000, "is no number of a picture or job."),
@@ -109,6 +111,10 @@ def test_ctrl_c_stops_the_drawing_and_then_leaves(data: Path) -> None:
         terminal.until_sent(r"Cancelled[^\n]*\s+Command: $")
         terminal.type("reset steps\r")
         terminal.until_sent(r"Steps: 20\s+Command: $")
+        terminal.type("set\r")
+        terminal.until_sent("Parameter: $")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.until_sent(r"Stopped\. What is queued goes on\.\s+Command: $")
         while terminal.process.poll() is None:
             terminal.process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):  # readline misses one that comes just before it begins to wait
