@@ -86,8 +86,9 @@ class TopBar(_Line):
         if fit(longest):
             return names
         for dropped in _DROPPED:
-            if dropped != self._tab:
-                names.pop(dropped)
+            if dropped == self._tab:
+                continue
+            names.pop(dropped)
             if most := next((most for most in range(longest, _SHORTEST - 1, -1) if fit(most)), 0):
                 return {action: name if action in whole else _cut(name, most) for action, name in names.items()}
         return names
