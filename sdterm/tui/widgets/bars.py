@@ -20,7 +20,7 @@ from sdterm.tui.shell import HasShell
 
 HOLDS, ERROR_HOLDS = 30.0, 120.0
 """Seconds that a message stands, and one that says what is wrong."""
-_TALL = 20  # lines of a screen that has two for a long sentence
+_TALL = 21  # lines of a screen that has two for a long sentence
 _NAME = " sdterm "
 _PICTURE_BESIDE = 80  # columns from which on a picture is shown beside the form
 _SLIM = 60  # columns of a key bar that has room for few keys
