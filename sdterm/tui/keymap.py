@@ -147,6 +147,8 @@ _WORDS = {
     "comma": ",",
     "colon": ":",
     "question_mark": "?",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "escape": "Esc",
 }
 _PARTS = {"ctrl": "^", "shift": "S-", "alt": "M-", "pageup": "PgUp", "pagedown": "PgDn", "enter": "Enter"}

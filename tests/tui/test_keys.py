@@ -10,7 +10,9 @@ from textual.widgets import Static
 from sdterm.api import Entry
 from sdterm.events import ExtensionChanged, Failed, Warning
 from sdterm.tui import progress
+from sdterm.tui.actions import ACTIONS
 from sdterm.tui.app import Workstation
+from sdterm.tui.keymap import shown
 from sdterm.tui.messages import Happened
 from sdterm.tui.palette import Palette
 from sdterm.tui.picture.asking import Answers
@@ -38,6 +40,20 @@ def keys(app: Workstation) -> str:
 
 def help_text(app: Workstation) -> str:
     return str(app.screen.query_one("HelpScreen Static", Static).render())
+
+
+def test_every_key_is_short_enough_for_a_screen_to_name_it() -> None:
+    keys = {key.split("+")[-1] for action in ACTIONS for key in action.keys.split(",")}
+    assert {key for key in keys if "_" in shown(key)} == set()
+
+
+def test_help_cuts_no_name_of_a_screen_at_eighty_columns(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        assert "…" not in text_of(app.screen.query_one(TopBar))
+
+    drive(host, act)
 
 
 def test_footer_and_help_are_about_the_place_of_the_cursor(host: Running) -> None:

@@ -80,3 +80,14 @@ def test_in_few_columns_a_screens_own_keys_come_first(host: Running) -> None:
         assert {0, 2} <= indents and max(indents) > 20, "long lines go on below their column"
 
     drive(host, act, (44, 20))
+
+
+def test_a_column_is_as_wide_as_its_title_in_each_language(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        for key in ("alt+x", "f4", "ctrl+l"):
+            await pilot.press(key)
+            await until(pilot, lambda tab=SCREENS[key]: getattr(app.screen, "tab", "") == tab)  # type: ignore[misc]
+            columns = app.screen.query_one(DataTable).ordered_columns
+            assert [str(c.label) for c in columns if c.width < cell_len(str(c.label))] == []
+
+    drive(host, act, language="ja")

@@ -124,6 +124,7 @@ class PictureTable(PictureActions, Table):
         is_chosen = tuple(self.shell.settings["gallery_columns"]) not in ((), usual)
         ordered = self.wanted() if is_chosen else in_need(self.wanted(), rows)
         wanted = [replace(column, title=column.title + signs.get(column.id, "")) for column in ordered]
+        self.show_header = bool(rows)
         fitted = fit(wanted, rows, max(0, self.scrollable_content_region.width - MARKS))
         if fitted == self._fitted and self.columns:
             self._arrange()
@@ -185,7 +186,7 @@ class PictureTable(PictureActions, Table):
 
     def _sign(self, line: Line) -> str:
         """What stands before a line: room for the bar, what is said of it, and whether it is a batch."""
-        return " " + self.mark(line) + ("+" if line.is_folded else "-" if line.opens else " ")
+        return " " + self.mark(line) + ("▸" if line.is_folded else "▾" if line.opens else " ")
 
     def _prompts_near(self, number: int) -> list[str]:
         below = self.lines[number + 1 : number + _IN_SIGHT]
@@ -461,4 +462,6 @@ def _label(line: Line, width: int) -> str:
     picture = line.picture
     if line.is_folded:
         return f" {picture.id} ({len(line.pictures)})"
-    return f" {picture.id}{' !' if picture.missing else ''} {seed_of(picture)}"
+    number, seed = f" {picture.id}{' !' if picture.missing else ''} ", seed_of(picture)
+    left = max(2, width - len(number))
+    return number + (seed if len(seed) <= left else "…" + seed[1 - left :])  # the end tells variations apart

@@ -32,7 +32,7 @@ PLACES = {
     "settings": "Settings",
     "extensions": "Extensions",
 }
-_KEYS, _BESIDE, _LEAST = 24, 6, 10  # cells: of the keys, around both columns, of what they do
+_KEYS, _BESIDE, _LEAST = 20, 6, 10  # cells: of the keys, around both columns, of what they do
 LISTS = "In every list: arrows or j k h l, g and G for the ends."
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
@@ -123,10 +124,12 @@ class ModelsScreen(TableScreen[Row]):
         first = next((model.name for model in models.values()), "")
         return str(self.shell.form.values().get("model") or first)
 
-    def _title(self, number: int) -> str:
+    def _title(self, number: int | None) -> Content:
         lists = tr("Checkpoints"), tr("VAEs"), tr("Networks"), tr("Embeddings"), tr("Upscalers"), tr("Text encoders")
-        said = f"{MOST} / {number}" if number > MOST else str(number)
-        return "  ".join(f"▸ {name} {said}" if at == self._at else name for at, name in enumerate(lists))
+        said = "" if number is None else f" {MOST} / {number}" if number > MOST else f" {number}"
+        titles = [Content.styled(name, "not bold $muted") for name in lists]
+        titles[self._at] = Content(f"▸ {lists[self._at]}{said}")
+        return Content("  ").join(titles)
 
     def empty(self) -> str:
         if self._all:
@@ -288,9 +291,8 @@ class ModelsScreen(TableScreen[Row]):
     def _turn(self, by: int) -> None:
         self._at = (self._at + by) % len(self.LISTS)
         self.table.clear(columns=True)
-        for title, width in self.columns():
-            self.table.add_column(title, width=width)
-        self.table.border_title = self._title(0).replace(" 0", "")
+        self.add_columns()
+        self.table.border_title = self._title(None)
         self.rows, self._all, self._words, self._is_known = (), [], [], False
         line = self.query_one("#filter", Input)
         with line.prevent(Input.Changed):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sdterm.core.settings.settings import Settings
 
 _WIDE = 100  # columns of a screen that has room for long values
+_SLIM = 72  # columns of one that has room for the section
 
 
 class SettingsScreen(TableScreen[Setting]):
@@ -39,8 +40,11 @@ class SettingsScreen(TableScreen[Setting]):
         self._changed_only = False
 
     def columns(self) -> Iterable[tuple[str, int]]:
-        value, source = (24, 16) if self.app.size.width >= _WIDE else (15, 12)
-        return (tr("Setting"), 22), (tr("Value"), value), (tr("From"), source), (tr("Section"), 40)
+        width = self.app.size.width
+        value, source = (24, 16) if width >= _WIDE else (15, 12)
+        yield from ((tr("Setting"), 22), (tr("Value"), value), (tr("From"), source))
+        if width >= _SLIM:
+            yield tr("Section"), 40
 
     def body(self) -> Iterable[Widget]:
         line = Input(placeholder=tr("search"), compact=True, id="filter")
@@ -69,7 +73,7 @@ class SettingsScreen(TableScreen[Setting]):
         lock = "# " if frozen_reason(settings, item.key) else ""
         mark = "  " if value.source == "default" else "* "
         cells = (mark + lock + item.key, shown(value.value), tr(value.source), tr(item.section))
-        return tuple(map(printable, cells))
+        return tuple(map(printable, cells[: len(self.table.columns)]))
 
     def about(self, item: Setting) -> Iterable[str]:
         yield tr(item.sentence)

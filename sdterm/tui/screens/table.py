@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
@@ -58,16 +60,20 @@ class TableScreen(BaseScreen, Generic[R]):
         yield Static(classes="words", markup=False)
 
     def on_mount(self) -> None:
-        for title, width in self.columns():
-            self.table.add_column(title, width=width)
+        self.add_columns()
         self._tell()
         self.up()
 
-    @property
-    def table(self) -> DataTable[Text]:
-        return self.query_one(DataTable)
+    def add_columns(self) -> None:
+        """Those of the list that is shown, none narrower than its title, which other languages have longer."""
+        for title, width in self.columns():
+            self.table.add_column(title, width=max(width, cell_len(title)))
 
-    def show(self, rows: Sequence[R], cursor: int, title: str) -> None:
+    @property
+    def table(self) -> Table:
+        return self.query_one(Table)
+
+    def show(self, rows: Sequence[R], cursor: int, title: str | Content) -> None:
         """Other rows."""
         self.rows, self._is_known = rows, True
         self.table.clear()
@@ -88,8 +94,9 @@ class TableScreen(BaseScreen, Generic[R]):
     @on(DataTable.RowHighlighted)
     def _tell(self) -> None:
         item = self.chosen()
-        lines = self.about(item) if item is not None else (self.empty() if self._is_known else tr("Loading …"),)
-        self.query_one(".words", Static).update(Text("\n".join(lines)))
+        self.table.say_nothing(self.empty() if self._is_known else tr("Loading …"))
+        self.set_class(item is None, "-empty")
+        self.query_one(".words", Static).update(Text("\n".join(self.about(item) if item is not None else ())))
         self.query(KeyBar).refresh()
 
     @on(DataTable.RowSelected)

@@ -20,7 +20,7 @@ from sdterm.tui.shell import HasShell
 
 HOLDS, ERROR_HOLDS = 30.0, 120.0
 """Seconds that a message stands, and one that says what is wrong."""
-_TALL = 20  # lines of a screen that has two for a long sentence
+_TALL = 21  # lines of a screen that has two for a long sentence
 _NAME = " sdterm "
 _PICTURE_BESIDE = 80  # columns from which on a picture is shown beside the form
 _SLIM = 60  # columns of a key bar that has room for few keys
@@ -86,8 +86,9 @@ class TopBar(_Line):
         if fit(longest):
             return names
         for dropped in _DROPPED:
-            if dropped != self._tab:
-                names.pop(dropped)
+            if dropped == self._tab:
+                continue
+            names.pop(dropped)
             if most := next((most for most in range(longest, _SHORTEST - 1, -1) if fit(most)), 0):
                 return {action: name if action in whole else _cut(name, most) for action, name in names.items()}
         return names

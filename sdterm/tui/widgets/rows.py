@@ -33,12 +33,29 @@ class Table(_Barred, DataTable[Text]):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--bar"}
 
+    _nothing = ""
+
+    def say_nothing(self, said: str) -> None:
+        """What stands in the middle where there are no rows."""
+        self._nothing = said
+        if not self.row_count:
+            self.refresh()
+
     def render_line(self, y: int) -> Strip:
+        if self._nothing and not self.row_count and y >= self.header_height:
+            return self._said(y)
         strip = super().render_line(y)
         if self.app.no_color:  # Textual fails there on empty segments that have no style
             strip = Strip((part for part in strip if part.text), strip.cell_length)
         at = self.cursor_row + self.header_height - self.scroll_offset.y
         return self.barred(strip) if self.row_count and y == at >= self.header_height else strip
+
+    def _said(self, y: int) -> Strip:
+        (width, height), style = self.size, self.rich_style
+        lines = Text(self._nothing, justify="center").wrap(self.app.console, max(1, width - 2))
+        at = y - max(self.header_height, (height - len(lines)) // 2)
+        text = lines[at].plain.rstrip() if 0 <= at < len(lines) else ""
+        return Strip([Segment(f" {text}", style)]).adjust_cell_length(width, style)
 
 
 class Options(_Barred, OptionList):

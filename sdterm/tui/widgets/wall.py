@@ -20,7 +20,7 @@ _SMALLEST = 8  # cells of a picture's width
 
 
 class Wall(Tiles, PictureActions):
-    """As large as all of them fit, but for walls of more than have room at the least width: they scroll."""
+    """As large as all of them fit, or as many as have room at the least width: the others are scrolled to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("pictures"), *STEPS]
 
@@ -37,9 +37,10 @@ class Wall(Tiles, PictureActions):
     def tile(self) -> Tile:
         width, height = self.size
         ratio = self.pictures[0].width / max(1, self.pictures[0].height) if self.pictures else 1.0
+        least = _tile(min(self._least, width - 2), ratio)
+        wanted = min(len(self.pictures), _hold(least, width, height))
         tiles = (_tile(each, ratio) for each in range(width - 2, self._least, -1))
-        fitting = (tile for tile in tiles if _hold(tile, width, height) >= len(self.pictures))
-        return next(fitting, _tile(min(self._least, width - 2), ratio))
+        return next((tile for tile in tiles if _hold(tile, width, height) >= wanted), least)
 
     def has_labels(self) -> bool:
         return True
