@@ -147,7 +147,8 @@ def address_of(settings: Settings) -> "Remote | Tunnel":
             )
         )
     ca = settings["tls_ca"]
-    return Remote(target, read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None)
+    token, certificate = read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None
+    return Remote(target, token, certificate, is_own=settings["in_page"])
 
 
 def reach(remote: "Remote | Tunnel", *, start: bool = True) -> "Client":

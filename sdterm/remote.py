@@ -35,6 +35,8 @@ class Remote:
     token: str = field(repr=False)
     ca: Path | None = None
     """The only certificate to trust, or that of its signer (PEM); None: those that this machine trusts."""
+    is_own: bool = False
+    """Whether this host has started its client, on its own machine: it has its certificate under any name."""
 
     @property
     def place(self) -> str:
@@ -101,7 +103,7 @@ def http_of(remote: Remote, limit: float) -> httpx.Client:
     host = _parts(remote.url).hostname or ""
     try:
         context: ssl.SSLContext | bool = ssl.create_default_context(cafile=remote.ca) if remote.ca else True
-        if isinstance(context, ssl.SSLContext) and _is_loopback(host):  # what has that certificate here is the host
+        if isinstance(context, ssl.SSLContext) and remote.is_own and _is_loopback(host):
             context.check_hostname = False
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     except OSError as error:  # an SSLError is one

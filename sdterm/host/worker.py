@@ -135,7 +135,7 @@ class WorkerProcess:
                     return
                 if said["type"] == "unusable":
                     await self.end()
-                    raise UnusableDeviceError(from_json(said["message"]))
+                    raise UnusableDeviceError(_text(said["message"]))
 
     async def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         """A worker that is gone is noticed by who reads its messages."""
@@ -187,10 +187,10 @@ class WorkerProcess:
                 self._beat(said)
                 continue
             if said["type"] == "plugins" and self._asked and not self._asked.done():
-                self._asked.set_result({slug: from_json(why) for slug, why in said["errors"].items()})
+                self._asked.set_result({slug: _text(why) for slug, why in said["errors"].items()})
             self._ours = True
             if said["type"] == "lost":
-                self._reason = WorkerLostError(str(said["code"]), from_json(said["message"]))
+                self._reason = WorkerLostError(str(said["code"]), _text(said["message"]))
                 raise await self._loss()
             try:
                 yield said, data
@@ -323,3 +323,11 @@ def _said(code: int) -> str:
             signal=signal.Signals(-code).name,
         )
     return message("The worker process ended by itself (exit code {code}).", code=code)
+
+
+def _text(given: object) -> str:
+    """What a worker says, which its extensions may have spoilt."""
+    try:
+        return from_json(given)
+    except ValueError:
+        return printable(str(given), 500)

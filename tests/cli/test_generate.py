@@ -175,14 +175,14 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_drawing(sdterm: Run
 
 
 def test_commandline_args_are_honoured_and_later_flags_answer_with_a_sentence(sdterm: Run) -> None:
-    arguments = "--opt-split-attention --medvram --listen --share"
+    arguments = "--opt-split-attention --medvram --gradio-queue --allow-code"
     told = {
         "--medvram": "Component offload cannot be used here: on this device, weights and images share",
-        "--listen": "--listen: ",
+        "--gradio-queue": "--gradio-queue: ",
     }
     done = sdterm("generate", "cat", *QUICK, COMMANDLINE_ARGS=arguments)
     assert done.returncode == 0
-    for flag, said in (told | {"--share": "--share: "}).items():
+    for flag, said in (told | {"--allow-code": "--allow-code: "}).items():
         assert [line for line in done.stderr.splitlines() if said in line], flag
     wrong = sdterm("generate", "cat", COMMANDLINE_ARGS="--no-such-flag")
     assert wrong.returncode == 2 and "COMMANDLINE_ARGS" in wrong.stderr and "--no-such-flag" in wrong.stderr

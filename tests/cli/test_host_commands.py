@@ -72,7 +72,7 @@ def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path:
     archive = tmp_path / "my owls.zip"
     assert "3 pictures are in" in sdterm("gallery", "owl", "--export", str(archive)).stdout
     assert sorted(zipfile.ZipFile(archive).namelist()) == sorted(Path(path).name for path in paths)
-    assert "already exists" in sdterm("gallery", "owl", "--export", str(archive)).stderr
+    assert "is there already" in sdterm("gallery", "owl", "--export", str(archive)).stderr
     assert sdterm("gallery", "nothing has these words").stdout == ""
     assert sdterm("gallery", "owl steps:2 -sampler:euler").stdout == found.stdout
     refused = sdterm("gallery", "stps>2")

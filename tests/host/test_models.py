@@ -215,7 +215,7 @@ def test_models_are_described_once_for_each_state_of_their_files(
     found = {model.name: model for model in services.models()}
     good, noise, old = found["good"], found["noise"], found["old"]
     assert (good.family, good.native_size, good.usable, good.note) == ("SD 1.x", found[DEMO].native_size, True, "")
-    assert not noise.usable and "no sound .safetensors" in noise.note and noise.family is None
+    assert not noise.usable and "not a valid .safetensors" in noise.note and noise.family is None
     assert not old.usable and "neither a safetensors nor a PyTorch file" in old.note
     assert sorted(looks) == ["good", "noise", "old", DEMO]
     assert [*services.models()] == [*found.values()] and len(looks) == 4
@@ -295,7 +295,7 @@ def test_files_whose_names_are_not_utf_8_are_listed_and_chosen_by_what_is_listed
     try:
         whole, broken = (model for model in host.client.models() if model.name.startswith("z"))
         assert (whole.name, whole.usable, broken.name, broken.usable) == ("z\ufffd0", True, "z\ufffd1", False)
-        assert "z\ufffd1.safetensors is no sound" in broken.note
+        assert "z\ufffd1.safetensors is not a valid" in broken.note
         assert host.client.networks().lora == ("sdterm-blueprint", "z\ufffd")
         for name in (whole.name, whole.path):
             events = host.events(host.submit(steps=1, width=64, height=64, model=name))

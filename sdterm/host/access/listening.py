@@ -26,6 +26,10 @@ TRIES = 100
 _STRANGE_PAGES = ("https://example.invalid", "http://example.invalid", "https://example.invalid:8443")
 
 
+_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Every address of the machine → one by which it reaches itself."""
+
+
 class ListenError(SdtermError, OSError):
     """The host cannot, or must not, listen there; the message says what to do."""
 
@@ -50,9 +54,11 @@ class Listening:
         return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
 
     @property
-    def own_url(self) -> str:
-        """Where this machine reaches it."""
-        address = self.address if self.is_local else "127.0.0.1" if self.address == "0.0.0.0" else self.address
+    def own_url(self) -> str | None:
+        """Where the workstations of pages reach it; None where that would be neither by TLS nor by loopback."""
+        if not (self.tls or self.is_local or self.address in _ALL):
+            return None
+        address = _ALL.get(self.address, self.address)
         return replace(self, address=address).url
 
     @property

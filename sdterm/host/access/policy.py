@@ -58,6 +58,8 @@ class Access:
     is_open: bool = True
     """A1111's API needs no credentials."""
     attempts: Attempts = field(default_factory=Attempts)
+    shows_all: bool = False
+    """Pages need none, either."""
 
     async def judged(self, scope: Scope) -> Guest | Refusal | None:
         """As `judge`, but a password that comes too soon after wrong ones waits for its turn, as long as few do."""
@@ -106,7 +108,7 @@ class Access:
         name, password = _basic(given.strip()) if kind.lower() == "basic" else ("", None)
         if password and TOKEN.fullmatch(password) and (token := self.tokens.find(password)):
             return Visit(Guest(token, self.tokens), password)
-        if not self.is_open:
+        if not self.shows_all:
             refused = self._login(scope, kind.lower(), name, password, has_waited)
             if refused:
                 return replace(refused, headers={**refused.headers, "www-authenticate": 'Basic realm="sdterm"'})
@@ -140,7 +142,9 @@ def _address(scope: Scope) -> str:
 def access_of(settings: Settings, tokens: KnownTokens, *, is_local: bool = True) -> Access:
     """What the settings say of a port. is_local: only this machine reaches it."""
     origins = origins_of(settings, is_local=is_local)
-    return Access(tokens, origins, tuple(settings["api_auth"]), is_local, is_open(settings, is_local=is_local))
+    opens = is_open(settings, is_local=is_local)
+    shows_all = opens and settings["api"]  # who sees a page could do as much by A1111's API
+    return Access(tokens, origins, tuple(settings["api_auth"]), is_local, opens, shows_all=shows_all)
 
 
 def is_open(settings: Settings, *, is_local: bool) -> bool:

@@ -15,7 +15,7 @@ from sdterm.messages import Message, message, sentences
 
 def who_is_let_in(listening: Listening, settings: Settings) -> str:
     """For whoever started the host."""
-    url, in_browser = _shown(listening), _in_browser(settings)
+    url, in_browser = _shown(listening), _in_browser(listening, settings)
     if listening.is_local:
         return sentences(
             message(
@@ -30,11 +30,15 @@ def who_is_let_in(listening: Listening, settings: Settings) -> str:
     return sentences(opened, plain, in_browser)
 
 
-def _in_browser(settings: Settings) -> str:
+def _in_browser(listening: Listening, settings: Settings) -> str:
     if not settings["web"]:
         return ""
+    if not listening.own_url:
+        return message("To show the workstation there in a browser, serve with TLS: --tls-certfile and --tls-keyfile.")
     if can_show():
-        return message("A browser shows the workstation there.")
+        is_free = settings["api"] and is_open(settings, is_local=listening.is_local)
+        login = message("It asks for a login: a token is a password for any name.")
+        return sentences(message("A browser shows the workstation there."), "" if is_free else login)
     return message(
         "To see the workstation there in a browser: {python} -m pip install 'sdterm[web]'", python=sys.executable
     )

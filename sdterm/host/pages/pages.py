@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sdterm.host.access.guests import introduce
 from sdterm.host.access.policy import Access, Refusal, Visit
-from sdterm.host.pages.workstation import run_workstation
+from sdterm.host.pages.workstation import TOKENS, run_workstation
 from sdterm.host.services import HostServices
 from sdterm.messages import message
 
@@ -44,6 +44,8 @@ class Pages:
     def __init__(self, services: HostServices, ours: ASGIApp, access: Access, url: str) -> None:
         self._services, self._ours, self._access, self._url = services, ours, access, url
         self._open = 0
+        for left in services.run_folder.folder.glob(f"{TOKENS}*"):  # of a host that was killed
+            left.unlink(missing_ok=True)
         scripts = Path(str(find_spec("textual_serve").origin)).parent / "static"  # type: ignore[union-attr]
         self._app = Starlette(
             routes=[

@@ -22,6 +22,8 @@ from sdterm.host.child import Child
 
 _log = logging.getLogger(__name__)
 _TOLD = 10  # lines of what it writes besides
+TOKENS = "page-"
+"""What the names of files begin with that have the token of a page's workstation."""
 _LONGEST = 2**20  # bytes of a line, and half of what waits for the page
 _MOST = 2**24  # bytes of a packet
 _READY = b"__GANGLION__\n"
@@ -36,11 +38,11 @@ _PICTURE = re.compile(r"pictures/\d{1,12}")
 async def run_workstation(page: WebSocket, url: str, visit: Visit, settings: Settings, folder: Path) -> None:
     """Show a workstation in a page until that is closed, the workstation left, or its visitor's token no longer valid.
     url: of the host's port. folder: the host's own."""
-    token = folder / f"page-{secrets.token_hex(8)}"
+    token = folder / f"{TOKENS}{secrets.token_hex(8)}"
     try:
         with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(visit.secret)
-        environ = _environment(settings, _side(page, "width", 80), _side(page, "height", 24))
+        environ = _environment(settings, visit.guest.token.name, _side(page, "width", 80), _side(page, "height", 24))
         certificate = settings["tls_certfile"]
         child = await Child.start(_command(url, token, certificate), folder, _LONGEST, environ)
         talking = [
@@ -67,8 +69,8 @@ def _command(url: str, token: Path, certificate: str | None) -> Sequence[str]:
     return (sys.executable, "-P", "-m", "sdterm", "--connect", url, "--token-file", str(token), *trusted)
 
 
-def _environment(settings: Settings, width: int, height: int) -> Mapping[str, str]:
-    """Its looks are the owner's; what it writes lies apart from what the owner writes."""
+def _environment(settings: Settings, name: str, width: int, height: int) -> Mapping[str, str]:
+    """Its looks are the owner's; what it writes lies apart from what others write. name: of its user's token."""
     given = {
         f"SDTERM_{setting.key.upper()}": _text(settings[setting.key])
         for setting in SETTINGS
@@ -76,7 +78,7 @@ def _environment(settings: Settings, width: int, height: int) -> Mapping[str, st
         if settings.values[setting.key].source != "default"
     }
     return given | {
-        "SDTERM_DATA": str(settings.root / "cache" / "page"),
+        "SDTERM_DATA": str(settings.root / "cache" / "pages" / name),
         "SDTERM_IN_PAGE": "true",
         "COMMANDLINE_ARGS": "",
         "TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver",

@@ -74,6 +74,16 @@ def test_pages_are_for_whoever_shows_a_login_or_a_token(there: Served, base: str
         assert httpx.get(f"{base}/", auth=wrong).status_code == 401
 
 
+def test_without_credentials_pages_are_shown_where_the_api_is_open_too(tmp_path: Path) -> None:
+    for api, status in ((True, 200), (False, 401)):
+        with served(tmp_path / str(api), pages=True, api=api) as it:
+            answer = httpx.get(it.url)
+            assert answer.status_code == status
+            assert api or answer.headers["www-authenticate"].startswith("Basic")
+            shown = httpx.get(f"{it.url}/gallery/list", auth=("any", it.token("read")))
+            assert shown.status_code == 200
+
+
 def test_a_page_runs_only_scripts_of_its_own(base: str) -> None:
     for path in ("/", "/gallery/"):
         answer = httpx.get(base + path, auth=LOGIN)
@@ -130,6 +140,6 @@ def test_a_workstation_in_a_page_has_the_looks_and_the_locks_of_its_owner(
 ) -> None:
     given = {f"SDTERM_{key.upper()}": value for key, value in {"outdir": "/srv", "port": "7999", **locked}.items()}
     settings = resolve({}, {"SDTERM_DATA": str(tmp_path), **given})
-    environ = workstation._environment(settings, 80, 24)
+    environ = workstation._environment(settings, "ann", 80, 24)
     assert {key: environ[f"SDTERM_{key.upper()}"] for key in locked} == locked
     assert "SDTERM_OUTDIR" not in environ and "SDTERM_PORT" not in environ and environ["SDTERM_IN_PAGE"] == "true"

@@ -33,15 +33,16 @@ _MAY_BE_NULL = (".config",)
 """What depends on files that are not there."""
 
 
-def asked(exchange: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an HTTP client's `request`."""
+def asked(exchange: Mapping[str, Any], base: str = "") -> dict[str, Any]:
+    """The arguments of an HTTP client's `request`. base: the address of the host: a client that joined the two would
+    take a path that begins with two slashes for another host's."""
     headers = {name: value.strip() for name, value in exchange.get("request_headers", {}).items()}
     how: dict[str, Any] = {"params": exchange.get("query"), "auth": tuple(exchange.get("basic_auth", ())) or None}
     if exchange.get("request") is not None:
         how["json"] = _filled(exchange["request"], exchange)
     elif "raw_body" in exchange:
         how["content"] = exchange["raw_body"]
-    return {"method": exchange["method"], "url": exchange["path"], "headers": headers, **how}
+    return {"method": exchange["method"], "url": f"{base}{exchange['path']}", "headers": headers, **how}
 
 
 def _filled(value: Any, exchange: Mapping[str, Any]) -> Any:
