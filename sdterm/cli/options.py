@@ -94,7 +94,7 @@ def settings_of(context: click.Context) -> Settings:
     if text := os.environ.get("COMMANDLINE_ARGS"):
         layers["COMMANDLINE_ARGS"] = _changes(_parsed(text)[0])
     settings = _of_machine(resolve(layers, os.environ), context)
-    _speak(settings)
+    speak(settings)
     return settings
 
 
@@ -116,7 +116,7 @@ def _of_machine(settings: Settings, context: click.Context) -> Settings:
     return settings.with_value("connect", None, "default")
 
 
-def _speak(settings: Settings) -> None:
+def speak(settings: Settings) -> None:
     """Have sentences said in the user's language. One that only a plugin brings, or that nobody has, stays English."""
     with contextlib.suppress(LanguageError):
         use(settings["language"], language_sources(settings))

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-import resource
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
