@@ -110,7 +110,7 @@ def _of_machine(settings: Settings, context: click.Context) -> Settings:
     if command in _EITHER and settings.values["connect"].source == "the command line":
         raise UsageError(
             message(
-                "`sdterm {command}` works with this machine alone. Call it there, without --connect.", command=command
+                "`sdterm {command}` works with this machine alone. Run it there, without --connect.", command=command
             )
         )
     return settings.with_value("connect", None, "default")
