@@ -638,7 +638,7 @@ def stop_host(settings: Settings) -> tuple[int, ...]:
 def _is_host(pid: int) -> bool:
     """Whether that process is a host, and not one of another machine or container with the same number."""
     try:
-        return "sdterm.host" in psutil.Process(pid).cmdline()
+        return not {"sdterm.host", "sdterm.cli.foreground"}.isdisjoint(psutil.Process(pid).cmdline())
     except psutil.Error:
         return False
 

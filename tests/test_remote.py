@@ -70,7 +70,7 @@ def test_a_client_over_tcp_has_the_methods_of_one_on_the_socket(there: Served) -
         with pytest.raises(RefusedError, match="the scope generate, and this needs admin") as refused:
             client.pause_queue()
         assert (refused.value.code, refused.value.status) == ("forbidden", 403)
-        with pytest.raises(RefusedError, match="Nobody can do that over the network"):
+        with pytest.raises(RefusedError, match="Only the host's own user"):
             client.stop()
 
 

@@ -99,8 +99,10 @@ def sdterm(context: click.Context, /, **flags: Any) -> None:
 
 
 def _wants_plain_mode() -> bool:
-    click.echo("This terminal says that it can only print lines (TERM=dumb), and the workstation draws a screen.")
-    return click.confirm("Open plain mode instead, as `sdterm --plain` does?", default=True)
+    from sdterm.tui.language import tr
+
+    click.echo(tr("This terminal can only print lines (TERM=dumb), and the workstation draws a screen."))
+    return click.confirm(tr("Open plain mode instead, as `sdterm --plain` does?"), default=True)
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def stop(context: click.Context) -> None:
     """Stop the host. Its jobs go on where they were when it starts again."""
     settings = settings_of(context)
     if not is_held(run_folder_of(settings.root)):
-        click.echo(printable(f"No host is running for {settings.root}."))
+        click.echo(tr("No host is running for {root}.", root=printable(str(settings.root))))
         return
     jobs = stop_host(settings)
     click.echo(tr("The host has ended."))
@@ -103,14 +103,11 @@ def drain(context: click.Context, device: str) -> None:
     """Let DEVICE finish its job, take no new one, and free its memory, until `sdterm host resume DEVICE`."""
     with connect(settings_of(context)) as client:
         worker = client.drain(device)
-    left = f" after job {worker.job}" if worker.job else ""
+    shown = {"device": printable(worker.device), "name": printable(device), "job": worker.job}
     click.echo(
-        tr(
-            "{device} takes no new jobs{left}. `sdterm host resume {name}` undoes it.",
-            device=printable(worker.device),
-            left=left,
-            name=printable(device),
-        )
+        tr("{device} takes no new jobs after job {job}. `sdterm host resume {name}` undoes it.", **shown)
+        if worker.job
+        else tr("{device} takes no new jobs. `sdterm host resume {name}` undoes it.", **shown)
     )
 
 
@@ -155,7 +152,8 @@ def _about(worker: WorkerView) -> str:
     """What a device is, and how it is."""
     facts = [printable(worker.hardware)] if worker.hardware else []
     if worker.memory_used is not None and worker.memory_total:
-        facts.append(f"{worker.memory_used / _GIB:.1f} of {worker.memory_total / _GIB:.1f} GB")
+        used, total = worker.memory_used / _GIB, worker.memory_total / _GIB
+        facts.append(tr("{used:.1f} of {total:.1f} GB", used=used, total=total))
     facts += [f"{worker.temperature} °C"] if worker.temperature is not None else []
-    facts += ["drained"] if worker.drained else []
+    facts += [tr("drained")] if worker.drained else []
     return f" ({', '.join(facts)})" if facts else ""

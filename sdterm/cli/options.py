@@ -94,7 +94,7 @@ def settings_of(context: click.Context) -> Settings:
     if text := os.environ.get("COMMANDLINE_ARGS"):
         layers["COMMANDLINE_ARGS"] = _changes(_parsed(text)[0])
     settings = _of_machine(resolve(layers, os.environ), context)
-    _speak(settings)
+    speak(settings)
     return settings
 
 
@@ -110,13 +110,13 @@ def _of_machine(settings: Settings, context: click.Context) -> Settings:
     if command in _EITHER and settings.values["connect"].source == "the command line":
         raise UsageError(
             message(
-                "`sdterm {command}` works with this machine alone. Call it there, without --connect.", command=command
+                "`sdterm {command}` works with this machine alone. Run it there, without --connect.", command=command
             )
         )
     return settings.with_value("connect", None, "default")
 
 
-def _speak(settings: Settings) -> None:
+def speak(settings: Settings) -> None:
     """Have sentences said in the user's language. One that only a plugin brings, or that nobody has, stays English."""
     with contextlib.suppress(LanguageError):
         use(settings["language"], language_sources(settings))

@@ -31,7 +31,8 @@ def serve_with(settings: Settings) -> None:
     if is_held(run_folder_of(settings.root)):
         say(
             message(
-                "A host runs already for {root}: `sdterm host stop` ends it. Then call this again.", root=settings.root
+                "A host is already running for {root}. Stop it with `sdterm host stop`, then try again.",
+                root=settings.root,
             )
         )
         sys.exit(EXIT_FAILED)
@@ -39,8 +40,8 @@ def serve_with(settings: Settings) -> None:
     given = {
         setting.key: settings[setting.key]
         for setting in SETTINGS
-        if setting.scope == "host" and settings.values[setting.key].source != "default"
+        if (setting.scope == "host" or setting.key == "language") and settings.values[setting.key].source != "default"
     }
     told = json.dumps({**given, "data_dir": str(settings.root), "serve": True})
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "sdterm.host", told, "--foreground"])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "sdterm.cli.foreground", told, "--foreground"])

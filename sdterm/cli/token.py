@@ -19,6 +19,7 @@ from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, make_private, run_folder_of
 from sdterm.core.settings.tokens import SCOPES, Scope, new_token, read_tokens, revoke_token
 from sdterm.messages import message, sentences
+from sdterm.tui.language import tr
 
 _SECONDS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 _LONGEST = 100 * 365 * _SECONDS["d"]
@@ -79,9 +80,9 @@ def list_(context: click.Context, as_json: bool) -> None:
             shown = {"name": each.name, "scope": each.scope, "created": each.created, "expires": each.expires}
             print_json(json.dumps(shown))
         else:
-            ends = "never expires" if each.expires is None else f"expires {_day(each.expires)}"
-            state = "expired" if each.is_expired(now) else ends
-            click.echo(f"{each.name}  {each.scope}  made {_day(each.created)}  {state}")
+            ends = tr("never expires") if each.expires is None else tr("expires {day}", day=_day(each.expires))
+            state = tr("expired") if each.is_expired(now) else ends
+            click.echo(f"{each.name}  {each.scope}  {tr('made {day}', day=_day(each.created))}  {state}")
     if not tokens and not as_json:
         say(message("There are no tokens. `sdterm token new NAME` makes one."))
 
@@ -91,9 +92,9 @@ def list_(context: click.Context, as_json: bool) -> None:
 @flag_options
 @click.pass_context
 def revoke(context: click.Context, name: str) -> None:
-    """Make a token worthless, at once: connections that were opened with it end."""
+    """Revoke a token, at once: connections that were opened with it end."""
     revoke_token(_run_folder(context).tokens, name)
-    say(message("The token {name} is worthless now.", name=name))
+    say(message("The token {name} was revoked.", name=name))
 
 
 def _run_folder(context: click.Context) -> RunFolder:

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import Lock, RunFolder, RunFolderError, make_private, run_folder_of, take
 from sdterm.core.settings.settings import Settings, listens, resolve
+from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.host.api import make_app
 from sdterm.host.child import end_strays
@@ -36,8 +37,9 @@ _LOG_BYTES = 2 * 2**20
 _log = logging.getLogger("sdterm.host")
 
 
-def main() -> None:
-    """Run a host until it is told to stop or nobody needs it."""
+def main(in_words: Callable[[str], str] = str) -> None:
+    """Run a host until it is told to stop or nobody needs it. in_words: a text for whoever watches, in their
+    language."""
     given = json.loads(sys.argv[1])
     os.umask(os.umask(0o022) | 0o022)  # nobody else may change what is written here, whatever the shell allows
     try:
@@ -53,17 +55,17 @@ def main() -> None:
             _log_to(run_folder)
             if not _in_foreground():
                 _detach()
-            _serve(settings, lock)
+            _serve(settings, lock, in_words)
         finally:
             lock.release()
     except (SdtermError, OSError) as error:
         if _in_foreground():
-            sys.exit(str(error))
+            sys.exit(printable(in_words(str(error)), 2000))
         _say(f"failed {json.dumps(as_json(str(error)))}")
         sys.exit(1)
 
 
-def _serve(settings: Settings, lock: Lock) -> None:
+def _serve(settings: Settings, lock: Lock, in_words: Callable[[str], str]) -> None:
     services = HostServices(settings, lock.run_folder)
     try:
 
@@ -71,7 +73,7 @@ def _serve(settings: Settings, lock: Lock) -> None:
             server.should_exit = True
 
         app = make_app(services, stop)
-        on_port = _on_port(services, stop, app)
+        on_port = _on_port(services, stop, app, in_words)
         server = Server(app, lock.run_folder.socket, ready=lambda: _ready(lock.run_folder), ending=services.log.close)
         services.recover()
         asyncio.run(_run(services, lock, server, on_port))
@@ -79,7 +81,9 @@ def _serve(settings: Settings, lock: Lock) -> None:
         services.database.close()
 
 
-def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) -> PortServer | None:
+def _on_port(
+    services: HostServices, stop: Callable[[], None], ours: ASGIApp, in_words: Callable[[str], str]
+) -> PortServer | None:
     """What serves a TCP port, if one is wanted. Raises ListenError."""
     settings = services.settings
     if not listens(settings):
@@ -97,7 +101,10 @@ def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) ->
     lines = [line for line in (listening.note, who_is_let_in(listening, settings)) if line]
     services.opened(listening.url, *lines)
     deliveries = Deliveries(services)
-    tell = _say if _in_foreground() else lambda text: None
+
+    def tell(text: str) -> None:
+        if _in_foreground():
+            _say(in_words(text))
 
     def ready() -> None:
         for line in lines:

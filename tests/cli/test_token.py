@@ -31,8 +31,10 @@ def test_a_token_is_made_listed_and_revoked(sdterm: Run, tmp_path: Path) -> None
     nowhere = tmp_path / "x.token"
     assert run("token", "new", "bot", "--file", str(nowhere)).returncode == 2 and not nowhere.exists()
     assert [line.split()[0] for line in run("token", "list").stdout.splitlines()] == ["laptop", "bot"]
+    listed = run("token", "list", SDTERM_LANGUAGE="de").stdout
+    assert "laptop  admin  erstellt 2" in listed and "läuft ab am 2" in listed and "läuft nie ab" in listed
     run("token", "revoke", "bot")
-    assert "worthless now" in run("token", "revoke", "laptop").stderr
+    assert "was revoked" in run("token", "revoke", "laptop").stderr
     assert run("token", "list").stdout == ""
 
 

@@ -134,7 +134,7 @@ def _check_credentials(settings: Settings, run_folder: RunFolder, address: str |
         )
         if address
         else message(
-            "You want credentials from everybody, so make a token first with `sdterm token new NAME`, or give a login "
+            "credentials_always is on, so make a token first with `sdterm token new NAME`, or give a login "
             "with --api-auth NAME:PASSWORD."
         ),
     )

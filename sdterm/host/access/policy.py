@@ -21,7 +21,7 @@ from sdterm.messages import message, plural
 T = TypeVar("T")
 _NO_TOKEN = message("This address needs a token: `sdterm token new NAME` on the host's machine makes one.")
 _WRONG_TOKEN = message("The token is not valid: it is not one of this host's, or it was revoked, or it has expired.")
-_OWNERS = message("Nobody can do that over the network: it is for the host's own user on its own machine.")
+_OWNERS = message("Only the host's own user can do this, on the host itself.")
 _PUBLIC = ("/", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect")
 """What A1111 answers without a login, too; there is nothing in it but a description of its API."""
 
