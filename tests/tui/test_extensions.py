@@ -36,7 +36,7 @@ def test_an_extension_is_installed_switched_and_removed_by_keys(host: Running) -
         app.screen.query_one(Input).value = str(REPOSITORY / "examples" / "er_sde")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Ask))
-        await until(pilot, lambda: "full account rights" in " ".join(screen_text(app).split()))
+        await until(pilot, lambda: "with all your rights" in " ".join(screen_text(app).split()))
         assert not [path for path in folder.iterdir() if path.name.startswith("er")]  # nothing is there yet
         await pilot.press("y")
         await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen) and rows(app).get("er-sde") == "serves")

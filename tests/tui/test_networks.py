@@ -108,7 +108,7 @@ def test_a_network_for_another_model_is_told_before_the_run_and_when_the_model_c
         app.desk.say("something else")
         await go_to(pilot, app.desk.query_one("#field-steps"))
         app.form.change(app.form.draft.but(model="sdterm-demo"))
-        await until(pilot, lambda: "'ink' is for SDXL" in note(app), "said away from the prompt, too")
+        await until(pilot, lambda: "'ink' is made for SDXL" in note(app), "said away from the prompt, too")
 
     drive(stocked, act)
 

@@ -1,6 +1,7 @@
 """What is made from a picture by one key, and the parts of the form that say how."""
 
 import os
+import re
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -187,7 +188,8 @@ def test_a_wrong_factor_stays_in_the_question_and_is_said_there(drawn: Running) 
 
 def is_told(app: Workstation, sentence: str) -> bool:
     """Whether a sentence is to be seen, whatever frame is around its lines."""
-    words = " ".join(line.strip("┃━┗┛ ").split(" ━┛")[0].split("┃")[0] for line in screen_text(app).splitlines())
+    lines = (re.split(r" [━═][┛╝]|[┃║]", line.strip("┃━┗┛║═╚╝ "))[0] for line in screen_text(app).splitlines())
+    words = " ".join(lines)
     return sentence in " ".join(words.split())
 
 
@@ -413,7 +415,7 @@ def test_a_path_is_taken_as_it_is_written_and_what_is_no_picture_is_named(drawn:
         await form_field(app, pilot, "init_images")
         await give(str(tmp_path), "itisafolder")
         await give(str(tmp_path / "pipe.png"), "itisapipe")
-        await give(str(broken), "broken.pngisnopicture")
+        await give(str(broken), "broken.pngisnotanimage")
         await give(str(tmp_path / "none.png"), "thereisnosuchfile")
         app.form.change(app.form.draft.but(prompt="a lake"))
         app.desk.go_on_writing()
