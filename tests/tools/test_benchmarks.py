@@ -48,3 +48,15 @@ def test_the_benchmark_of_pipelines_measures_a_small_one(repo: Path) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["drawing"]["time"]["n"] == found["loading"]["time"]["n"] == 1, found
     assert found["drawing"]["memory"] > 0.5 and found["tap"]["processor_ms"]["n"] > 4, found
+
+
+@pytest.mark.heavy
+def test_the_benchmark_of_access_measures_a_far_host(repo: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.access", "--pairs", "2"]
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["first_step"]["staying"]["tls_ms"]["n"] == found["first_step"]["connecting"]["tls_ms"]["n"] == 2, found
+    assert (found["broken"]["missed"], found["broken"]["told_twice"]) == (0, 0) and found["broken"]["events"] > 10
+    assert found["broken"]["ends"]["breaks"] == found["broken"]["goes_silent"]["breaks"] == 2
+    assert found["workstation"]["drawing_ms"]["n"] == 8 and found["workstation"]["start_bytes"]["line"] > 1000, found
