@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
 _WIDE = 100  # columns of a screen that has room for long values
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the user is among the settings."""
+
+    filter: str = ""
+    changed_only: bool = False
+    key: str = ""
+
+
 class SettingsScreen(TableScreen[Setting]):
     """The declared settings, by section."""
 
@@ -35,29 +45,42 @@ class SettingsScreen(TableScreen[Setting]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._place = Place()  # where it begins
         self._words: list[str] = []
         self._changed_only = False
+
+    def place(self) -> Place:
+        text = self.query_one("#filter", Input).value if self.is_mounted else self._place.filter
+        chosen = self.chosen() if self.is_mounted else None
+        return Place(text, self._changed_only, chosen.key if chosen else self._place.key)
+
+    def come_back(self, place: object) -> None:
+        if isinstance(place, Place):
+            self._place, self._changed_only, self._words = place, place.changed_only, normal(place.filter).split()
 
     def columns(self) -> Iterable[tuple[str, int]]:
         value, source = (24, 16) if self.app.size.width >= _WIDE else (15, 12)
         return (tr("Setting"), 22), (tr("Value"), value), (tr("From"), source), (tr("Section"), 40)
 
     def body(self) -> Iterable[Widget]:
-        line = Input(placeholder=tr("search"), compact=True, id="filter")
+        line = Input(self._place.filter, placeholder=tr("search"), compact=True, id="filter")
         line.cursor_blink = False
         yield line
         yield from super().body()
 
     def up(self) -> None:
-        self._show()
+        chosen = self.chosen()
+        self._show(chosen.key if chosen else self._place.key)
 
-    def _show(self) -> None:
+    def _show(self, key: str = "") -> None:
+        """Write the rows. key: of the setting that the cursor goes to; by default it stays in its row."""
         words = " ".join(self._words)
         found = [
             setting for setting in settings_of(self.shell.settings) if self._is_shown(setting, self.shell.settings)
         ]
         found.sort(key=lambda setting: words not in normal(setting.key))  # what is called so comes first
-        self.show(found, self.table.cursor_row, tr("Settings  {number}", number=len(found)))
+        at = next((row for row, setting in enumerate(found) if setting.key == key), self.table.cursor_row)
+        self.show(found, at, tr("Settings  {number}", number=len(found)))
         if not found:
             self.say(tr("No setting matches."), standing=True)
         else:
