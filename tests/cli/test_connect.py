@@ -37,6 +37,8 @@ def test_an_address_wants_a_token_and_a_command_of_this_machine_says_so(sdterm: 
     for arguments, words in (
         (["--connect", "https://127.0.0.1:1", "queue"], "wants a token: --token-file"),
         (["--connect", "https://127.0.0.1:1", "--token-file", "none", "queue"], "none"),
+        (["--connect", "ftp://127.0.0.1", "queue"], "ftp://127.0.0.1 is not the address of a host"),
+        (["--connect", "", "queue"], "--connect is empty"),
         (["--connect", "https://127.0.0.1:1", "plan"], "works with this machine alone"),
     ):
         refused = sdterm(*arguments, SDTERM_DATA=str(tmp_path))
