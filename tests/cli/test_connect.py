@@ -24,6 +24,7 @@ def test_a_picture_drawn_on_the_other_machine_comes_home(gpu_box: Machine, sdter
     assert drawn.returncode == 0, drawn.stderr
     path = Path(drawn.stdout.strip())
     assert path.parent == tmp_path / "home"
+    assert "demo model" in drawn.stderr and "on the host's machine" in drawn.stderr and "models/" not in drawn.stderr
     (there,) = (gpu_box.data / "outputs").rglob("*.png")
     assert path.read_bytes() == there.read_bytes()
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").glob("*.sock")), "no host was started here"
