@@ -62,7 +62,7 @@ ALIASES = {"python_cmd": "PYTHON", "venv_dir": "VENV_DIR"}  # as webui-user.sh c
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
 
 GIGABYTES = {"Linux": (2.8, 6), "Darwin": (0.2, 1)}  # with torch 2.13.0: to fetch, on disk
-HELP = """{}: a Stable Diffusion workstation for the terminal.
+HELP = """: a Stable Diffusion workstation for the terminal.
 
     python3 launch.py                         install it, then open it
     python3 launch.py generate "a red house"  install it, then draw that
@@ -180,9 +180,8 @@ def main() -> None:
     place = find_place(settings.get("VENV_DIR", ""))
     testing = arguments[:1] == ["test"]
     if arguments[:1] in (["--help"], ["--version"]) and not flags & SKIP and not place.stamp("base").exists():
-        print(
-            HELP.format(version(), where=place.home, size=size_of_torch(place)) if "--help" in arguments else version()
-        )
+        more = HELP.format(where=place.home, size=size_of_torch(place)) if "--help" in arguments else ""
+        print(version() + more)
         return
     if not flags & SKIP:
         lists = {"base": HERE / (settings.get("REQS_FILE") or "requirements.txt")}
