@@ -295,7 +295,7 @@ def test_files_whose_names_are_not_utf_8_are_listed_and_chosen_by_what_is_listed
     try:
         whole, broken = (model for model in host.client.models() if model.name.startswith("z"))
         assert (whole.name, whole.usable, broken.name, broken.usable) == ("z\ufffd0", True, "z\ufffd1", False)
-        assert "z\ufffd1.safetensors is no sound" in broken.note
+        assert "z\ufffd1.safetensors is not a valid" in broken.note
         assert host.client.networks().lora == ("sdterm-blueprint", "z\ufffd")
         for name in (whole.name, whole.path):
             events = host.events(host.submit(steps=1, width=64, height=64, model=name))
