@@ -17,7 +17,7 @@ from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason, is_o
 from sdterm.core.text import printable
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import languages, tr
+from sdterm.tui.language import languages, said, tr
 from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.shell import Shell
 
@@ -99,7 +99,7 @@ class SettingsScreen(TableScreen[Setting]):
         if item.choices:
             yield tr("One of {choices}.", choices=", ".join(item.choices))
         if reason := frozen_reason(self.shell.settings, item.key):
-            yield "# " + printable(reason)
+            yield "# " + printable(said(reason))
         if item.scope == "host":
             yield tr("The host has this from its start on: `sdterm host stop`, and the next one has the new value.")
 
@@ -158,7 +158,7 @@ def edit(app: App[Any], shell: Shell, setting: Setting, tell: Callable[[str], ob
     from sdterm.tui.screens.pick import Pick, Type
 
     if reason := frozen_reason(shell.settings, setting.key):
-        tell(reason)
+        tell(said(reason))
         return
     now, choices = shown(shell.settings[setting.key]), _choices(app, shell, setting)
 
