@@ -62,6 +62,14 @@ ALIASES = {"python_cmd": "PYTHON", "venv_dir": "VENV_DIR"}  # as webui-user.sh c
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
 
 GIGABYTES = {"Linux": (2.8, 6), "Darwin": (0.2, 1)}  # with torch 2.13.0: to fetch, on disk
+HELP = """: a Stable Diffusion workstation for the terminal.
+
+    python3 launch.py                         install it, then open it
+    python3 launch.py generate "a red house"  install it, then draw that
+    python3 launch.py test                    install it, then run the test suite
+
+It goes into {where}. To fetch: {size}.
+Once it is installed, --help lists its commands. docs/how-to/install.md says more."""
 LEAST_TORCH = (2, 6)
 LENT = "torch-of-the-box.pth"
 TORCH_QUESTION = """import os, torch
@@ -171,6 +179,10 @@ def main() -> None:
 
     place = find_place(settings.get("VENV_DIR", ""))
     testing = arguments[:1] == ["test"]
+    if arguments[:1] in (["--help"], ["--version"]) and not flags & SKIP and not place.stamp("base").exists():
+        more = HELP.format(where=place.home, size=size_of_torch(place)) if "--help" in arguments else ""
+        print(version() + more)
+        return
     if not flags & SKIP:
         lists = {"base": HERE / (settings.get("REQS_FILE") or "requirements.txt")}
         if testing:
@@ -188,6 +200,11 @@ def main() -> None:
 
 
 # What the user asked for
+
+
+def version() -> str:
+    found = re.search('__version__ = "(.+)"', (HERE / "sdterm" / "version.py").read_text(encoding="utf-8"))
+    return f"sdterm {found[1] if found else '?'}, not installed yet"
 
 
 def words_of(settings: Mapping[str, str], name: str) -> list[str]:
@@ -482,14 +499,18 @@ def announce(place: Place, sizes: Mapping[str, float], settings: Mapping[str, st
     """Say what is about to happen, where, and how much there is to fetch."""
     size = "less than 0.1 GB"
     if "torch" in sizes:
-        fetch, disk = GIGABYTES.get(platform.system(), GIGABYTES["Linux"])
-        size = f"up to {fetch} GB, which take {disk} of the {free_gigabytes(place.home)} GB free there"
-        if platform.system() == "Linux":
-            size += " (PyTorch's usual build for Linux brings CUDA)"
+        size = size_of_torch(place)
     elif settings.get("TORCH_COMMAND"):
         size += ", and what TORCH_COMMAND brings"
     say(f"Installing up to {len(sizes)} packages in {place.home}. To fetch: {size}.")
     say("Ctrl+C stops this; the next call carries on from there.")
+
+
+def size_of_torch(place: Place) -> str:
+    """How much there is to fetch with it."""
+    fetch, disk = GIGABYTES.get(platform.system(), GIGABYTES["Linux"])
+    size = f"up to {fetch} GB, which take {disk} of the {free_gigabytes(place.home)} GB free there"
+    return f"{size} (PyTorch's usual build for Linux brings CUDA)" if platform.system() == "Linux" else size
 
 
 def install_lists(

@@ -72,7 +72,7 @@ from sdterm.errors import AnswerError as AnswerError
 from sdterm.errors import HostError as HostError
 from sdterm.errors import SdtermError
 from sdterm.messages import from_json, message
-from sdterm.remote import CONNECT_LIMIT, Remote, RemoteError, http_of, read_token, reason_of
+from sdterm.remote import CONNECT_LIMIT, Remote, RemoteError, check_address, http_of, read_token, reason_of
 from sdterm.ssh import SshError, Tunnel, tunnel
 from sdterm.version import __version__
 
@@ -139,6 +139,7 @@ def address_of(settings: Settings) -> "Remote | Tunnel":
     target, token_file = settings["connect"], settings["token_file"]
     if "://" not in target:
         return tunnel(target)
+    check_address(target)
     if not token_file:
         raise RemoteError(
             message(

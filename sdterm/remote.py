@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import socket
 import ssl
 import stat
 from dataclasses import dataclass, field
@@ -45,28 +46,31 @@ class Remote:
 
     def __post_init__(self) -> None:
         """Raises RemoteError."""
-        parts = _parts(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RemoteError(
-                message(
-                    "{url} is not the address of a host: it must look like https://HOST:7860.", url=printable(self.url)
-                )
-            )
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise RemoteError(
-                message("The address of a host cannot contain a user, password, ? or #. A token comes from a file.")
-            )
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
-            raise RemoteError(
-                message(
-                    "Without TLS, others on the network could read the token for {host}. Use https:// or SSH.",
-                    host=printable(parts.hostname),
-                )
-            )
+        check_address(self.url)
         if not TOKEN.fullmatch(self.token):
             raise RemoteError(
                 message("The token is not valid: `sdterm token new NAME` on the host's machine prints one.")
             )
+
+
+def check_address(url: str) -> None:
+    """Raises RemoteError if that is no address of a host, or one where others could read the token."""
+    parts = _parts(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RemoteError(
+            message("{url} is not the address of a host: it must look like https://HOST:7860.", url=printable(url))
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise RemoteError(
+            message("The address of a host cannot contain a user, password, ? or #. A token comes from a file.")
+        )
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise RemoteError(
+            message(
+                "Without TLS, others on the network could read the token for {host}. Use https:// or SSH.",
+                host=printable(parts.hostname),
+            )
+        )
 
 
 def read_token(path: Path) -> str:
@@ -140,7 +144,24 @@ def reason_of(error: httpx.HTTPError, remote: Remote) -> str:
         )
     if isinstance(error, httpx.TimeoutException):
         return message("The host at {url} does not answer.", url=where)
+    if _answers_by_tls(remote.url):
+        return message("The host at {url} speaks TLS: connect to it by https://.", url=where)
     return message("The connection to {url} broke. The jobs on the host continue.", url=where)
+
+
+def _answers_by_tls(url: str) -> bool:
+    """Whether a TLS server is where plain HTTP was spoken."""
+    parts = _parts(url)
+    if parts.scheme != "http":
+        return False
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is told to it
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_LIMIT) as line:
+            context.wrap_socket(line, server_hostname=parts.hostname).close()
+    except OSError:  # an SSLError is one
+        return False
+    return True
 
 
 def _parts(url: str) -> SplitResult:

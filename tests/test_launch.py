@@ -7,6 +7,7 @@ folders have a space and a letter from beyond ASCII in their names, as people's 
 import ast
 import json
 import os
+import platform
 import pty
 import random
 import re
@@ -267,6 +268,25 @@ def test_the_first_call_makes_the_environment_says_so_and_starts_sdterm(
     assert Path(prefix) == clone.folder / ".venv"
     assert f"Installing up to 1 packages in {clone.folder / '.venv'}. To fetch:" in err
     assert (clone.packages / "alpha.py").is_file()
+
+
+def test_help_and_version_answer_before_anything_is_installed(index: Index, repo: Path, tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "mein klön", index, repo)
+    shutil.copy(repo / "sdterm" / "version.py", clone.folder / "sdterm")
+    code, out, err = clone.run("--help")
+    assert (
+        (code, err) == (0, "")
+        and "launch.py test " in out
+        and f"up to {launch.GIGABYTES[platform.system()][0]} GB" in out
+    )
+    assert str(clone.folder / ".venv") in out
+    code, out, err = clone.run("--version")
+    assert (code, out, err) == (0, launch.version() + "\n", "") and re.match(r"sdterm \d", out)
+    assert not (clone.folder / ".venv").exists()
+
+
+def test_help_is_that_of_sdterm_once_it_is_installed(installed: Clone) -> None:
+    assert installed.shown("--help")[0] == ["--help"]
 
 
 def test_a_second_call_starts_no_pip_until_the_list_changes(clone: Clone) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -69,8 +68,8 @@ class PlainOutput:
 
     wants_previews = False
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +88,7 @@ class PlainOutput:
             case Grid(path=path) | SideImage(path=path):
                 _print_path(path)
             case _:
-                for line in told(event, self._root):
+                for line in told(event, self._settings):
                     say(line)
 
 
@@ -103,21 +102,21 @@ def output_for(as_json: bool, no_show: bool, settings: Settings) -> Output:
     if as_json:
         return JsonOutput()
     if not sys.stdout.isatty():
-        return PlainOutput(settings.root)
+        return PlainOutput(settings)
     from sdterm.cli.picture import known_terminal
     from sdterm.cli.terminal import TerminalOutput
     from sdterm.tui.picture.support import Terminal, support
 
     terminal = Terminal(os.environ) if no_show else known_terminal(settings.root)
     how = support(terminal, "off" if no_show else settings["preview"])
-    return TerminalOutput(settings.root, how, terminal.heard)
+    return TerminalOutput(settings, how, terminal.heard)
 
 
-def told(event: Event, root: Path) -> list[str]:
+def told(event: Event, settings: Settings) -> list[str]:
     """What there is to say about an event."""
     match event:
         case Started(demo=demo, memory=memory):
-            return [*(_demo_notice(root) if demo else []), *([memory] if memory else [])]
+            return [*(_demo_notice(settings) if demo else []), *([memory] if memory else [])]
         case Warning(message=text):
             return [message("Warning: {warning}", warning=text)]
         case SteppedDown(message=text):
@@ -186,9 +185,10 @@ def _memory(done: Done) -> str:
     return f"A: {active:.2f} GB, R: {done.memory_reserved / _GIB:.2f} GB, {system}"
 
 
-def _demo_notice(root: Path) -> list[str]:
-    """Said once per data folder."""
-    said = root / "cache" / "demo-notice"
+def _demo_notice(settings: Settings) -> list[str]:
+    """Said once per data folder; of hosts on other machines, once for all of them."""
+    is_far = bool(settings["connect"])
+    said = settings.root / "cache" / ("demo-notice-far" if is_far else "demo-notice")
     if said.exists():
         return []
     with contextlib.suppress(OSError):  # then it is said again
@@ -199,7 +199,12 @@ def _demo_notice(root: Path) -> list[str]:
             "colours at 128x128."
         ),
         message(
+            "Put a real Stable Diffusion checkpoint (.safetensors) on the host's machine and it is used instead: "
+            "`sdterm models add` there."
+        )
+        if is_far
+        else message(
             "Put a real Stable Diffusion checkpoint (.safetensors) into {folder} and it is used instead.",
-            folder=root / CHECKPOINTS,
+            folder=settings.root / CHECKPOINTS,
         ),
     ]

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from sdterm.cli.output import duration, told
 from sdterm.cli.picture import in_characters, show_picture
+from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import Event, Image, ModelLoading, Preview, Queued, Step
 from sdterm.messages import Message, message
@@ -39,10 +40,10 @@ class _Progress(Progress):
 class TerminalOutput:
     """Shows a run on a terminal; a context that leaves it as it was."""
 
-    def __init__(self, root: Path, how: Support, heard: Answers | None) -> None:
+    def __init__(self, settings: Settings, how: Support, heard: Answers | None) -> None:
         """how: pictures are shown; heard: what the terminal said of itself."""
         self.wants_previews = how.protocol not in ("off", "text")
-        self._root, self._how, self._heard = root, how, heard
+        self._settings, self._how, self._heard = settings, how, heard
         self._console = Console(highlight=False)
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
         self._progress = _Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
@@ -75,7 +76,7 @@ class TerminalOutput:
             case Image():
                 self._image(event)
             case _:
-                self._print(told(event, self._root))
+                self._print(told(event, self._settings))
 
     def _step(self, event: Step) -> None:
         if event.batch != self._batch:

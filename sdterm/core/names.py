@@ -48,7 +48,7 @@ def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "", field:
             names=_listed([labels[item] for item in same]),
         )
         raise UnknownNameError(said, kind, name, field)
-    near = difflib.get_close_matches(wanted, by_normal, n=6, cutoff=0.5)
+    near = difflib.get_close_matches(wanted, by_normal, n=6)
     near += [known for known in by_normal if wanted and known.startswith(wanted)]
     suggested = list(dict.fromkeys(labels[item] for known in near for item in by_normal[known]))[:3]
     there = list(labels.values())[:8]

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on, work
@@ -827,12 +828,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._speak(language)
         tab = next(screen.tab for screen in reversed(self.screen_stack) if isinstance(screen, BaseScreen))
         self.go("generate")
-        for name in self.SCREENS:
+        for name, make in self.SCREENS.items():
             if isinstance(screen := self._installed_screens.get(name), Screen):
                 for part in screen.walk_children(with_self=True):
                     self.workers.cancel_node(part)  # what they wait for they could not show: its widgets go first
+                place = screen.place() if isinstance(screen, BaseScreen) else None
                 self.uninstall_screen(name)
-        self._installed_screens.update(self.SCREENS)
+                self._installed_screens[name] = partial(_screen_at, make, place)
         self.call_later(self._recompose)
         self.call_later(self.go, tab.removeprefix("go_"))
 
@@ -850,6 +852,14 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.desk.up()
         for note in self.notes:
             self.say(note)
+
+
+def _screen_at(make: Callable[[], Screen[Any]], place: object) -> Screen[Any]:
+    """A screen made anew, with the user where they were in the one before."""
+    screen = make()
+    if place is not None and isinstance(screen, BaseScreen):
+        screen.come_back(place)
+    return screen
 
 
 def _screen(module: str, name: str) -> Screen[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sdterm.core.names import normal
@@ -32,7 +32,7 @@ def found(commands: Iterable[Command], text: str) -> list[Command]:
     return [command for score, command in sorted(scored, key=lambda pair: -pair[0]) if score > 0]
 
 
-def _score(command: Command, words: Sequence[str]) -> float:
+def _score(command: Command, words: list[str]) -> float:
     """0 if one of the words is nowhere in it."""
     name = normal(command.name)
     if name == " ".join(words):
@@ -44,7 +44,8 @@ def _score(command: Command, words: Sequence[str]) -> float:
         (normal(command.about), 1.5, 1),
     )
     scores = [max(_hit(word, *place) for place in places) for word in words]
-    return sum(scores) / len(scores) + (name.startswith(" ".join(words)) if words else 0) if all(scores) else 0.0
+    begins = bool(words) and name.split()[: len(words)] == words
+    return sum(scores) / len(scores) + begins if all(scores) else 0.0
 
 
 def _hit(word: str, text: str, whole: float, begun: float) -> float:

@@ -24,6 +24,7 @@ def test_a_picture_drawn_on_the_other_machine_comes_home(gpu_box: Machine, sdter
     assert drawn.returncode == 0, drawn.stderr
     path = Path(drawn.stdout.strip())
     assert path.parent == tmp_path / "home"
+    assert "demo model" in drawn.stderr and "on the host's machine" in drawn.stderr and "models/" not in drawn.stderr
     (there,) = (gpu_box.data / "outputs").rglob("*.png")
     assert path.read_bytes() == there.read_bytes()
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").glob("*.sock")), "no host was started here"
@@ -37,6 +38,8 @@ def test_an_address_wants_a_token_and_a_command_of_this_machine_says_so(sdterm: 
     for arguments, words in (
         (["--connect", "https://127.0.0.1:1", "queue"], "wants a token: --token-file"),
         (["--connect", "https://127.0.0.1:1", "--token-file", "none", "queue"], "none"),
+        (["--connect", "ftp://127.0.0.1", "queue"], "ftp://127.0.0.1 is not the address of a host"),
+        (["--connect", "", "queue"], "--connect is empty"),
         (["--connect", "https://127.0.0.1:1", "plan"], "works with this machine alone"),
     ):
         refused = sdterm(*arguments, SDTERM_DATA=str(tmp_path))

@@ -57,3 +57,8 @@ def test_marks_are_not_piled_up_without_end(mark: str) -> None:
 )
 def test_sizes_are_told_in_the_unit_that_fits(count: int, told: str) -> None:
     assert file_size(count) == told
+
+
+def test_what_only_shares_letters_with_a_name_is_not_suggested() -> None:
+    with pytest.raises(UnknownNameError, match="^There is no parameter named 'foo'. You can choose 'hooks'"):
+        find("parameter", "foo", {"hooks": 1, "hook": 2, "steps": 3})

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
 from rich.text import Text
 from textual.app import App
+from textual.coordinate import Coordinate
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import DataTable, Input, Static
 from textual.worker import WorkerCancelled
 
 from sdterm.tui.screens.base import BaseScreen
@@ -66,9 +69,17 @@ class Snapshots:
             for static in screen.query(Static):
                 if isinstance(static.content, Text):
                     self._rename(static.content.plain, static.update)
+            for table in screen.query(DataTable):
+                for at in (Coordinate(*at) for at in product(range(table.row_count), range(len(table.columns)))):
+                    cell = table.get_cell_at(at)
+                    if isinstance(cell, Text):
+                        self._rename(cell.plain, partial(self._write_cell, table, at))
             for line in screen.query(Input):
                 line.cursor_blink = False
         await pilot.pause()
+
+    def _write_cell(self, table: DataTable[Text], at: Coordinate, text: str) -> None:
+        table.update_cell_at(at, Text(text, no_wrap=True, overflow="ellipsis"))
 
     def _rename(self, text: str, say: Callable[[str], object]) -> None:
         renamed = text

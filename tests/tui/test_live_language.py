@@ -1,9 +1,11 @@
 """A language that is chosen while the workstation is open: all of it is said anew, and one stays where one is."""
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from sdterm.tui.app import Workstation
 from sdterm.tui.screens.queue import QueueScreen
+from sdterm.tui.screens.settings import SettingsScreen
 from sdterm.tui.widgets.bars import Note
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, text_of, until
@@ -34,3 +36,27 @@ def test_what_the_host_refuses_is_said_in_the_language_of_the_workstation(host: 
         await until(pilot, lambda: "ジョブ 4000000 はありません。" in text_of(app.screen.query_one(Note)))
 
     drive(host, act, (100, 30), language="ja")
+
+
+def test_settings_keep_the_filter_and_the_row_when_another_language_is_chosen_there(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.state.host == "up")
+        app.action_go_settings()
+        await until(pilot, lambda: isinstance(app.screen, SettingsScreen) and app.screen.rows)
+        screen = app.screen
+        assert isinstance(screen, SettingsScreen)
+        screen.query_one("#filter", Input).value = "User interface"
+        await until(pilot, lambda: "keymap" not in [row.key for row in screen.rows[:2]] and len(screen.rows) < 30)
+        screen.table.move_cursor(row=[row.key for row in screen.rows].index("language"))
+        number = len(screen.rows)
+        app.change_language("de")
+        await until(pilot, lambda: app.screen is not screen and isinstance(app.screen, SettingsScreen))
+        again = app.screen
+        assert isinstance(again, SettingsScreen)
+        await until(pilot, lambda: again.is_mounted and again.rows)
+        await pilot.pause()
+        chosen = again.chosen()
+        assert chosen and chosen.key == "language"
+        assert again.query_one("#filter", Input).value == "User interface" and len(again.rows) == number
+
+    drive(host, act, (100, 30))

@@ -13,8 +13,9 @@ from sdterm.tui.app import Workstation
 from sdterm.tui.progress import after
 from sdterm.tui.screens.pick import Ask
 from sdterm.tui.state import Run, State, words
+from sdterm.tui.widgets.bars import StatusLine
 from tests.host.running import Running
-from tests.tui.conftest import drive, screen_text, until
+from tests.tui.conftest import drive, screen_text, text_of, until
 
 
 def held_up(until_there_is: Path) -> str:
@@ -154,3 +155,16 @@ def test_of_a_job_that_two_devices_draw_the_pace_is_that_of_both() -> None:
     assert run.is_shared and run.pace == pytest.approx(2.0)
     assert run.left == pytest.approx((4 * 10 - 2 * 5) / 2.0)
     assert (run.batch, run.step) == (0, 5), "one of the two is shown, and stays"
+
+
+def test_the_status_line_says_which_other_machine_one_works_on(host: Running, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("sdterm_" + "a" * 43)
+    token.chmod(0o600)
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "on 127.0.0.1:9" in text_of(app.screen.query_one(StatusLine)))
+        await pilot.press("f4")
+        await until(pilot, lambda: "on 127.0.0.1:9" in text_of(app.screen.query_one(StatusLine)))
+
+    drive(host, act, connect="http://127.0.0.1:9", token_file=str(token))

@@ -146,7 +146,7 @@ class Dialogue:
 
     def follow(self, job: int, on_interrupt: Callable[[], None] = leave) -> None:
         """Tell how a job goes, until it ends. Raises EOFError if Ctrl+C was pressed twice."""
-        spoken = SpokenOutput(job, self.settings.root, self.say)
+        spoken = SpokenOutput(job, self.settings, self.say)
         quiet = self.settings
         if quiet["notify"] == "osc9":  # which a terminal obeys
             quiet = quiet.with_value("notify", "none", "plain mode")

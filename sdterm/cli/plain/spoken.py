@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sdterm.api import Entry
 from sdterm.cli.output import told
 from sdterm.cli.plain.words import duration
+from sdterm.core.settings.settings import Settings
 from sdterm.events import Cancelled, Done, Event, Failed, Image, ModelLoading, Paused, Started, Step
 from sdterm.tui.language import said, tr
 from sdterm.tui.progress import after
@@ -27,8 +27,8 @@ class SpokenOutput:
 
     wants_previews = False
 
-    def __init__(self, job: int, root: Path, say: Callable[[str], None]) -> None:
-        self._job, self._root, self._say = job, root, say
+    def __init__(self, job: int, settings: Settings, say: Callable[[str], None]) -> None:
+        self._job, self._settings, self._say = job, settings, say
         self._state, self._images, self._saved = State(), 1, 0
         self._quarter, self._last = 0, float("-inf")
         self.end: Event | None = None
@@ -63,7 +63,7 @@ class SpokenOutput:
             case _:
                 if isinstance(event, Started):
                     self._images = event.images
-                for sentence in told(event, self._root):
+                for sentence in told(event, self._settings):
                     self._say(said(sentence))
         if isinstance(event, Done | Failed | Cancelled | Paused):
             self.end = event

@@ -48,6 +48,19 @@ def _set(key: str) -> Change:
     return lambda value: {key: value}
 
 
+def _connect(value: str) -> Mapping[str, Any]:
+    if not value.strip():
+        from sdterm.core.settings.settings import ConfigError
+
+        raise ConfigError(
+            message(
+                "--connect is empty, so it names no machine (is a variable unset?). Leave it out to work with this "
+                "machine."
+            )
+        )
+    return {"connect": value}
+
+
 def _fixed(key: str, value: Any) -> Change:
     return lambda _: {key: value}
 
@@ -413,7 +426,7 @@ FLAGS: tuple[Flag, ...] = (
         "--connect",
         "Work with the host on another machine: user@gpu-box[:FOLDER] over SSH, or https://gpu-box:7860 with a token.",
         "value",
-        _set("connect"),
+        _connect,
         example="gpu-box",
     ),
     Flag("--token-file", "The file with the token for --connect https://…", "value", _set("token_file")),

@@ -355,6 +355,8 @@ def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str])
     }
     chosen = flags.get("data_dir") or variables.get("data_dir")
     root = data_root(chosen.value if chosen else None, environ)
+    if not chosen and environ.get("SDTERM_DATA"):
+        variables["data_dir"] = Value(str(root), "SDTERM_DATA")
     defaults = {setting.key: Value(setting.default, "default") for setting in SETTINGS}
     values = {**defaults, **dict(_from_file(root / "config.toml")), **variables, **flags}
     patterns = {key: values[key].value for key in _PATTERNS if values[key].source != "default"}
@@ -453,6 +455,8 @@ def frozen_reason(settings: Settings, key: str) -> str | None:
         return message("The settings of '{section}' are locked (--freeze-settings-in-sections).", section=section)
     if key in (EQUALS.get(name.strip(), name.strip()) for name in settings["freeze_specific_settings"]):
         return message("{key} is locked (--freeze-specific-settings).", key=key)
+    if key == "data_dir":
+        return message("config.toml lies in the data folder, so it cannot name it: use --data-dir or SDTERM_DATA.")
     return None
 
 

@@ -21,13 +21,23 @@ def who_is_let_in(listening: Listening, settings: Settings) -> str:
             message(
                 "Open at {url} to programs of this machine alone: {needs}.", url=url, needs=_needs(listening, settings)
             ),
+            _login(settings),
             in_browser,
         )
     opened = message(
         "Open at {url} to every machine that reaches this one: {needs}.", url=url, needs=_needs(listening, settings)
     )
     plain = "" if listening.tls else message("Without TLS, all of it can be read on the way.")
-    return sentences(opened, plain, in_browser)
+    return sentences(opened, _login(settings), plain, in_browser)
+
+
+def _login(settings: Settings) -> str:
+    """What a login is for where A1111's API is off."""
+    if settings["api"] or not settings["api_auth"]:
+        return ""
+    if settings["web"] and can_show():
+        return message("The login opens the page in the browser alone; for A1111's API add --api.")
+    return message("The login opens nothing: for A1111's API add --api.")
 
 
 def _in_browser(listening: Listening, settings: Settings) -> str:

@@ -82,6 +82,13 @@ class BaseScreen(HasShell, Screen[None]):
     def up(self) -> None:
         """The host is there (again): what was shown may be old."""
 
+    def place(self) -> object:
+        """Where the user is in it; None if that is nothing to keep."""
+        return None
+
+    def come_back(self, place: object) -> None:
+        """Begin at the `place` of a screen that this one replaces."""
+
     def on_screen_resume(self) -> None:
         self.query(StatusLine).refresh()  # there is none while the screen closes, or is made anew in another language
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -16,7 +17,7 @@ from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason, is_o
 from sdterm.core.text import printable
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import languages, tr
+from sdterm.tui.language import languages, said, tr
 from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.shell import Shell
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 _WIDE = 100  # columns of a screen that has room for long values
 _SLIM = 72  # columns of one that has room for the section
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the user is among the settings."""
+
+    filter: str = ""
+    changed_only: bool = False
+    key: str = ""
 
 
 class SettingsScreen(TableScreen[Setting]):
@@ -36,8 +46,18 @@ class SettingsScreen(TableScreen[Setting]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._place = Place()  # where it begins
         self._words: list[str] = []
         self._changed_only = False
+
+    def place(self) -> Place:
+        text = self.query_one("#filter", Input).value if self.is_mounted else self._place.filter
+        chosen = self.chosen() if self.is_mounted else None
+        return Place(text, self._changed_only, chosen.key if chosen else self._place.key)
+
+    def come_back(self, place: object) -> None:
+        if isinstance(place, Place):
+            self._place, self._changed_only, self._words = place, place.changed_only, normal(place.filter).split()
 
     def columns(self) -> Iterable[tuple[str, int]]:
         width = self.app.size.width
@@ -47,21 +67,24 @@ class SettingsScreen(TableScreen[Setting]):
             yield tr("Section"), 40
 
     def body(self) -> Iterable[Widget]:
-        line = Input(placeholder=tr("search"), compact=True, id="filter")
+        line = Input(self._place.filter, placeholder=tr("search"), compact=True, id="filter")
         line.cursor_blink = False
         yield line
         yield from super().body()
 
     def up(self) -> None:
-        self._show()
+        chosen = self.chosen()
+        self._show(chosen.key if chosen else self._place.key)
 
-    def _show(self) -> None:
+    def _show(self, key: str = "") -> None:
+        """Write the rows. key: of the setting that the cursor goes to; by default it stays in its row."""
         words = " ".join(self._words)
         found = [
             setting for setting in settings_of(self.shell.settings) if self._is_shown(setting, self.shell.settings)
         ]
         found.sort(key=lambda setting: words not in normal(setting.key))  # what is called so comes first
-        self.show(found, self.table.cursor_row, tr("Settings  {number}", number=len(found)))
+        at = next((row for row, setting in enumerate(found) if setting.key == key), self.table.cursor_row)
+        self.show(found, at, tr("Settings  {number}", number=len(found)))
         if not found:
             self.say(tr("No setting matches."), standing=True)
         else:
@@ -80,7 +103,7 @@ class SettingsScreen(TableScreen[Setting]):
         if item.choices:
             yield tr("One of {choices}.", choices=", ".join(item.choices))
         if reason := frozen_reason(self.shell.settings, item.key):
-            yield "# " + printable(reason)
+            yield "# " + printable(said(reason))
         if item.scope == "host":
             yield tr("The host has this from its start on: `sdterm host stop`, and the next one has the new value.")
 
@@ -139,7 +162,7 @@ def edit(app: App[Any], shell: Shell, setting: Setting, tell: Callable[[str], ob
     from sdterm.tui.screens.pick import Pick, Type
 
     if reason := frozen_reason(shell.settings, setting.key):
-        tell(reason)
+        tell(said(reason))
         return
     now, choices = shown(shell.settings[setting.key]), _choices(app, shell, setting)
 

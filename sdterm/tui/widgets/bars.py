@@ -159,6 +159,10 @@ class StatusLine(_Line):
             if line.cell_len + cell_len(more) > left + 1:
                 break
             line.append(more, style=self.style_of("muted"))
+        if target := self.shell.settings["connect"]:  # where what is told has left room
+            far = "  " + tr("on {machine}", machine=printable(target.partition("://")[2].rstrip("/") or target))
+            if line.cell_len + cell_len(far) <= left + 1:
+                line.append(far, style=self.style_of("here"))
         return line
 
     def _style(self, state: str) -> Style:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sdterm.core.settings.file import write_setting
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL, DataRootError, data_root, prepare
+from sdterm.core.settings.settings import ConfigError, Value, resolve
 from tests.core.conftest import Obedient
 
 
@@ -60,3 +62,12 @@ def test_a_data_folder_that_may_not_be_written_is_one_sentence(tmp_path: Path, o
     finally:
         tmp_path.chmod(0o755)
     assert "cannot be used: Permission denied." in said
+
+
+def test_the_settings_say_where_the_data_folder_is_and_that_config_toml_cannot(tmp_path: Path) -> None:
+    settings = resolve({}, {"SDTERM_DATA": str(tmp_path)})
+    assert settings.values["data_dir"] == Value(str(tmp_path), "SDTERM_DATA")
+    with pytest.raises(ConfigError, match="lies in the data folder"):
+        write_setting(settings, "data_dir", "zh")
+    assert not (tmp_path / "config.toml").exists()
+    assert resolve({"the command line": {"data_dir": "/x"}}, {"SDTERM_DATA": str(tmp_path)})["data_dir"] == "/x"

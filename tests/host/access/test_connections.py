@@ -265,6 +265,8 @@ def test_a_certificate_of_ones_own_is_trusted_where_it_is_given_and_nowhere_else
         for ca in (None, certificates / "other.crt"):
             with pytest.raises(HostError, match=r"The certificate of .* is not trusted: .*--tls-ca FILE"):
                 reach(Remote(there.url, token, ca))
+        with pytest.raises(HostError, match=r"speaks TLS: connect to it by https://"):
+            reach(Remote(there.url.replace("https:", "http:"), token))
         plain = socket.create_connection(("127.0.0.1", there.port), timeout=60)
         with plain:
             plain.sendall(b"GET / HTTP/1.1\r\n\r\n")

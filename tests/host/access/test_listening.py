@@ -133,6 +133,10 @@ def test_files_that_are_no_certificate_are_refused(tmp_path: Path, run_folder: R
             {"api": True, "api_auth": logins("a:b"), "listen": True},
             "to every machine that reaches this one: A1111's API needs a login or a token, /v1 needs a token. Without",
         ),
+        (
+            {"api_auth": logins("a:b"), "listen": True, "web": False},
+            "/v1 needs a token. The login opens nothing: for A1111's API add --api. Without TLS",
+        ),
     ],
     ids=str,
 )
