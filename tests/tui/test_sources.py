@@ -196,6 +196,7 @@ def is_told(app: Workstation, sentence: str) -> bool:
 def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        app.desk.say("")  # a message of two lines takes the room
         for name in ("hires", "hires_width"):
             field = await form_field(app, pilot, name)
             await until(pilot, partial(is_told, app, field.field.sentence), name)
