@@ -196,14 +196,13 @@ def is_told(app: Workstation, sentence: str) -> bool:
 def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
-        app.desk.say("")  # a message of two lines takes the room
         for name in ("hires", "hires_width"):
             field = await form_field(app, pilot, name)
             await until(pilot, partial(is_told, app, field.field.sentence), name)
         labels = [text_of(label).strip() for label in app.desk.query_one(MoreOptions).query(Label)]
         assert "preservation strength" in labels and "mask influence" in labels
 
-    drive(drawn, act)
+    drive(drawn, act, size=(80, 32))  # in 24 lines a message of two takes the room of the sentence
 
 
 def test_no_letter_is_on_a_field_that_is_scrolled_away(drawn: Running) -> None:

@@ -41,7 +41,7 @@ class CompareScreen(PictureActions, BaseScreen):
     """
 
     scopes = ("compare", "pictures")
-    first_keys = ("flip", "other_side", "keep", "reject", "load")  # type: ignore[assignment]  # whatever is marked
+    first_keys = ("flip", "other_side", "keep", "reject", "load")  # whatever is marked
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("compare"),
         *bindings("pictures"),
