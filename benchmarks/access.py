@@ -31,12 +31,12 @@ from benchmarks.engine import Setting, alternate, machine, summary
 from benchmarks.host import drawn, host, request
 from benchmarks.tui import DELAY, LINES, Terminal, drawing, keys, latency
 from sdterm import GenerationRequest
-from sdterm.api import Submission
+from sdterm.api import Entry, Submission
 from sdterm.client import Client, HostError, reach
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.core.settings.tokens import new_token
-from sdterm.events import Step
+from sdterm.events import Done, Event, Step
 from sdterm.remote import Remote
 
 SIZE = 128
@@ -71,13 +71,26 @@ def first_step(setting: Setting) -> dict[str, Any]:
             return connected + seconds(client)
 
     with served_host(setting) as served, reach(served.remote()) as far:
-        seconds(served.client), seconds(far)  # loads the model
-        staying = alternate(setting.pairs, lambda: seconds(far), lambda: seconds(served.client))
+        streams = {client: client.events(after=served.client.health().last_event) for client in (far, served.client)}
+
+        def following(client: Client) -> float:
+            began = time.perf_counter()
+            job = client.submit(Submission(request=request(setting, next(numbers)))).id
+            _first(streams[client], job, Step)
+            found = time.perf_counter() - began
+            for stream in streams.values():
+                _first(stream, job, Done)
+            return found
+
+        following(served.client), following(far)  # loads the model
+        staying = alternate(setting.pairs, lambda: following(far), lambda: following(served.client))
         anew = alternate(setting.pairs, lambda: connecting(served), lambda: seconds(served.client))
-    return {
-        "staying": _compared(staying),
-        "connecting": _compared(anew),
-    }
+    return {"staying": _compared(staying), "connecting": _compared(anew)}
+
+
+def _first(stream: Iterator[Entry], job: int, kind: type[Event]) -> None:
+    """Read up to the first event of that kind."""
+    next(entry for entry in stream if entry.job == job and isinstance(entry.event, kind))
 
 
 def _compared(pairs: list[tuple[float, float]]) -> dict[str, Any]:
