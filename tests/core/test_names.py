@@ -60,5 +60,5 @@ def test_sizes_are_told_in_the_unit_that_fits(count: int, told: str) -> None:
 
 
 def test_what_only_shares_letters_with_a_name_is_not_suggested() -> None:
-    with pytest.raises(UnknownNameError, match=r"^There is no parameter named .foo.\. You can choose .hooks."):
+    with pytest.raises(UnknownNameError, match=r"^There is no parameter named 'foo'\. You can choose 'hooks'"):
         find("parameter", "foo", {"hooks": 1, "hook": 2, "steps": 3})
