@@ -22,7 +22,7 @@ def test_a_plan_names_each_way_with_its_memory_and_says_which_fits(tmp_path: Pat
     assert "cpu (tensors): 900 MB of 900 MB can be used now." in guessed
     lines = guessed.splitlines()
     assert lines[1].startswith("▸") and lines[1].endswith("no changes") and "~" in lines[1]
-    assert any(line.endswith("one image at a time") for line in lines)
+    assert any(line.endswith("1 image at a time") for line in lines)
     assert lines[-1].startswith("Fits: roughly ")
 
     for stage, size, more in (("sample", 4 * 64 * 64, 800), ("decode", 64 * 64, 100)):

@@ -426,7 +426,7 @@ def test_an_optimizer_that_puts_things_back_costs_nothing(engine: Engine, extend
 
 
 def test_conditioning_that_an_optimizer_edits_is_of_one_batch(engine: Engine, extend: Extend, fresh: str) -> None:
-    texts = "[text.zero_() instead of text in named.values() if isinstance(text, torch.Tensor)]"
+    texts = "[text.zero_() for text in named.values() if isinstance(text, torch.Tensor)]"
     edit = f"lambda unet, given, named: {texts} and None"
     hook = f"components.modules['unet'].register_forward_pre_hook({edit}, with_kwargs=True)"
     plugins = extend(optimizer(f"conv.handle = {hook}", "conv.handle.remove()"))

@@ -52,7 +52,7 @@ def test_a_model_comes_its_token_is_not_kept_and_events_tell(
 ) -> None:
     host = start_host(tmp_path)  # it has no token: this process has
     request = DownloadRequest(source="hf:owner/name")
-    with pytest.raises(RefusedError, match="wants a token"):
+    with pytest.raises(RefusedError, match="needs a token"):
         host.look_at_download(request)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     offer = host.look_at_download(request)

@@ -97,7 +97,7 @@ def test_each_action_is_taken_back_by_itself_and_named(host: Running) -> None:
             await pilot.press("ctrl+z")
             assert (note(app), app.form.draft.prompt) == (said, prompt)
         await pilot.press("ctrl+y")
-        assert (note(app), app.form.draft.prompt) == ("Done again: more weight.", "a red (house:1.1)")
+        assert (note(app), app.form.draft.prompt) == ("Redone: more weight.", "a red (house:1.1)")
 
     drive(host, act)
 

@@ -329,7 +329,8 @@ def test_pinned_settings_take_a1111s_names_and_change_at_once(drawn: Running) ->
         assert not app.desk.query("#field-clip_skip")
         keys = "sd_model_checkpoint,CLIP_stop_at_last_layers,upcast_attn,emphasis"
         assert app.write_setting("quicksettings_list", keys) == ""
-        await until(pilot, lambda: app.desk.query("#quick #field-clip_skip") and "upcast_attn" in note(app))
+        await until(pilot, lambda: "upcast_attn" in note(app))
+        await until(pilot, lambda: app.desk.query("#quick #field-clip_skip"))
         assert app.desk.query("#quick #field-emphasis")
         await go_to(pilot, app.desk.query_one("#field-clip_skip"))
         await pilot.press("up")

@@ -196,7 +196,7 @@ def is_told(app: Workstation, sentence: str) -> bool:
 def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
-        for name in ("hires", "hires_width"):
+        for name in ("hires",):
             field = await form_field(app, pilot, name)
             await until(pilot, partial(is_told, app, field.field.sentence), name)
         labels = [text_of(label).strip() for label in app.desk.query_one(MoreOptions).query(Label)]

@@ -210,7 +210,7 @@ def test_hostile_names_and_texts_are_only_shown(start: Start, host: Running, tmp
         tmux.press("F10")
         tmux.press("/")
         tmux.write("keymap")
-        tmux.until("│ The keys")
+        tmux.until("The key bindings")
         tmux.close()
     finally:
         named.unlink()
@@ -225,8 +225,8 @@ def test_what_stands_on_the_terminal_is_what_was_drawn(start: Start, host: Runni
     tmux.until("seed 6")
     tmux.until("Demo model only")
     for keys, wanted in (
-        (("x", "Tab", "Tab", "Enter"), "Sampler ═"),
-        (("e", "u", "Escape"), r"(?s)\A(?!.*═ Sampler ═)"),
+        (("x", "Tab", "Tab", "Enter"), "Sampler [═━]"),
+        (("e", "u", "Escape"), r"(?s)\A(?!.*[═━] Sampler [═━])"),
         (("C-p",), "a command, setting, theme"),
         (("g", "BSpace", "Escape"), r"(?s)\A(?!.*What should)"),
         (("F3",), r"pictures.*\n.*Seed"),

@@ -126,7 +126,7 @@ def test_samplers_and_schedules_for_other_models_are_refused_by_name_with_those_
         asked = GenerationRequest.model_validate({"model": NAME, "prompt": "", "sampler": "Euler", field: part.label})
         (failed,) = engine.run(asked, plugins)
         assert isinstance(failed, Failed) and failed.code == "bad_request"
-        begin = f"The {field} {part.label} cannot draw with rectified-flow models like {NAME}: choose "
+        begin = f"The {field} {part.label} cannot be used with rectified flow models like {NAME}: choose "
         assert failed.message.startswith(begin) and " or " in failed.message
         assert ("Euler" if field == "sampler" else "Karras") in failed.message.removeprefix(begin)
 

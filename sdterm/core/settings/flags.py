@@ -54,8 +54,7 @@ def _connect(value: str) -> Mapping[str, Any]:
 
         raise ConfigError(
             message(
-                "--connect is empty, so it names no machine (is a variable unset?). Leave it out to work with this "
-                "machine."
+                "--connect is empty, so it names no machine (is a variable unset?). Omit it to work with this machine."
             )
         )
     return {"connect": value}
