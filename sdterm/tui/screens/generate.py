@@ -91,7 +91,6 @@ class GenerateScreen(BaseScreen):
         self._model = str(self.form.values().get("model") or "")
         self._told_of = self._model, self.form.seed is None  # what the status line says of the form
         self._is_empty = None if (shell.settings.root / drafts.FILE).exists() else True
-        self._has_listed = False  # whether the host has told which pictures there are
         """Whether nothing was drawn yet; None as long as nobody knows, for somebody who was here before."""
         self._unfolded: dict[str, bool] = {}  # parts of the form that were folded or unfolded by hand
 
@@ -524,7 +523,6 @@ class GenerateScreen(BaseScreen):
         page = await self.ask(calls.pictures(limit=_RECENT))
         if page is None:
             return
-        self._has_listed = True
         if self._is_empty != (is_empty := not page.pictures):
             self._is_empty = is_empty
             self.query(ChosenPicture).refresh()
@@ -699,7 +697,7 @@ class GenerateScreen(BaseScreen):
     def action_recent_picture(self, number: int) -> None:
         """Go to one of those that are in sight there, or will be once they are known; where there are none, the first
         digits draw an example."""
-        if self._is_empty and self._has_listed and number <= len(EXAMPLES):
+        if self._is_empty and number <= len(EXAMPLES):
             self._draw_example(number)
             return
         recent = self.query_one(Recent)
