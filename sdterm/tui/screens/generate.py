@@ -90,8 +90,8 @@ class GenerateScreen(BaseScreen):
         self._told: dict[bool, str] = {}  # of a trap of the (negative) prompt, in the line for that
         self._model = str(self.form.values().get("model") or "")
         self._told_of = self._model, self.form.seed is None  # what the status line says of the form
-        self._is_empty = None if (shell.settings.root / drafts.FILE).exists() else True
-        """Whether nothing was drawn yet; None as long as nobody knows, for somebody who was here before."""
+        self._is_new = not (shell.settings.root / drafts.FILE).exists()
+        self._is_empty: bool | None = None  # the gallery; unknown until the host has told
         self._unfolded: dict[str, bool] = {}  # parts of the form that were folded or unfolded by hand
 
     def body(self) -> Iterable[Widget]:
@@ -216,7 +216,7 @@ class GenerateScreen(BaseScreen):
         self._show_placeholders()
         self.show_values()
         self.shell.show_status()  # which names the model
-        if self._is_empty:
+        if self._invites:
             self.query(ChosenPicture).refresh()
         for editor in self.query(PromptEditor):
             editor.look_again()
@@ -483,17 +483,25 @@ class GenerateScreen(BaseScreen):
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
+    @property
+    def _invites(self) -> bool:
+        """Whether the screen looks as where nothing was drawn yet."""
+        return self._is_new if self._is_empty is None else self._is_empty
+
     def _invitation(self) -> Text | None:
         """What the first screen says, where nothing was drawn yet."""
         models = self.filling.offers.models or ()
         has_models = not all(model.embedded for model in models)
-        return invitation(self.shell, self.query_one(ChosenPicture), has_models=has_models) if self._is_empty else None
+        return invitation(self.shell, self.query_one(ChosenPicture), has_models=has_models) if self._invites else None
 
-    def _draw_example(self, number: int) -> None:
-        """Draw one of the prompts that the first screen names."""
+    def _draws_example(self, number: int) -> bool:
+        """Draw one of the prompts that the first screen names, if it is known that there are no pictures."""
+        if not self._is_empty or number > len(EXAMPLES):
+            return False
         self.form.change(self.form.draft.but(prompt=EXAMPLES[number - 1]))
         self.go_on_writing()
         self.drawing.generate()
+        return True
 
     @on(Recent.Left)
     def _leave_recent(self) -> None:
@@ -523,8 +531,8 @@ class GenerateScreen(BaseScreen):
         page = await self.ask(calls.pictures(limit=_RECENT))
         if page is None:
             return
-        if self._is_empty != (is_empty := not page.pictures):
-            self._is_empty = is_empty
+        invited, self._is_empty = self._invites, not page.pictures
+        if invited != self._is_empty:
             self.query(ChosenPicture).refresh()
         ended, self._ended = self._ended, None
         keep = self.shell.settings["keep_chosen"]
@@ -533,7 +541,8 @@ class GenerateScreen(BaseScreen):
             recent.show(page.pictures, ended, keep=keep)
             if picked := self._picked:
                 self._picked = None
-                recent.action_pick(picked)
+                if not self._draws_example(picked):
+                    recent.action_pick(picked)
             picture = recent.chosen()
             if not picture or ended or before is None or picture.id != before.id:
                 self.show_chosen()
@@ -697,8 +706,7 @@ class GenerateScreen(BaseScreen):
     def action_recent_picture(self, number: int) -> None:
         """Go to one of those that are in sight there, or will be once they are known; where there are none, the first
         digits draw an example."""
-        if self._is_empty and number <= len(EXAMPLES):
-            self._draw_example(number)
+        if self._draws_example(number):
             return
         recent = self.query_one(Recent)
         self._picked = None if recent.pictures else number
