@@ -65,7 +65,7 @@ def pause(context: click.Context, job: int | None, at_step: int | None, pass_no:
         else:
             host.pause(job, at_step, pass_no - 1)
             waits = message("Job {job} will wait at step {step}.", job=job, step=at_step or 0)
-            click.echo(tr(waits if at_step else message("Job {job} will wait.", job=job)))
+            click.echo(tr(waits if at_step else message("Job {job} is paused.", job=job)))
 
 
 @queue.command()

@@ -138,7 +138,7 @@ class Drawing:
         from sdterm.tui.hires import as_img2img, as_second_pass, begins_with_noise
 
         if not picture.is_image or not picture.infotext:
-            self._shell.say(tr("Picture {picture} does not say how it was drawn.", picture=picture.id))
+            self._shell.say(tr("Picture {picture} has no parameters.", picture=picture.id))
             return
         if (drawn := await self._filling.recalled(picture.infotext)) is None:
             return

@@ -37,7 +37,7 @@ def _help(talk: Dialogue, words: str) -> None:
     for command in shown:
         talk.say(f"{command.name} {command.usage}".rstrip() + f": {tr(command.sentence)}")
     if not words:
-        talk.say(tr("Where PICTURE is left out, the one that was picked is meant, or else the newest."))
+        talk.say(tr("Without PICTURE, the command uses the picked picture, or the newest one."))
 
 
 def _quit(talk: Dialogue, words: str) -> None:
@@ -45,34 +45,41 @@ def _quit(talk: Dialogue, words: str) -> None:
 
 
 COMMANDS = (
-    Command("generate", "[PROMPT]", message("Draw a prompt; without one you are asked for it."), drawing.generate),
-    Command("negative", "[TEXT]", message("Change the negative prompt; a hyphen takes it out."), drawing.negative),
-    Command("set", "[NAME VALUE]", message("Change a parameter, like: set steps 30."), parameters.change),
+    Command(
+        "generate",
+        "[PROMPT]",
+        message("Generate an image from a prompt; without one you are asked for it."),
+        drawing.generate,
+    ),
+    Command("negative", "[TEXT]", message("Change the negative prompt; a hyphen clears it."), drawing.negative),
+    Command("set", "[NAME VALUE]", message("Change a parameter, for example: set steps 30."), parameters.change),
     Command(
         "pick", "[NAME|PICTURE]", message("Choose a parameter's value from a list, or a picture."), parameters.pick
     ),
-    Command("values", "[all]", message("Tell the prompts and the parameters; all: every one."), parameters.values),
-    Command("reset", "NAME|all", message("Take a parameter back to what the settings say."), parameters.reset),
-    Command("undo", "", message("Take back the last change of prompts and parameters."), parameters.undo),
-    Command("redo", "", message("Do again what was taken back."), parameters.redo),
-    Command("prompts", "[NUMBER]", message("List the prompts of before; a number takes one."), parameters.prompts),
-    Command("vary", "[PICTURE]", message("Draw five variations of a picture."), drawing.vary),
-    Command("again", "[PICTURE]", message("Draw a picture once more."), drawing.again),
-    Command("hires", "[PICTURE]", message("Draw a picture's hires version."), drawing.hires),
-    Command("show", "[PICTURE]", message("Tell how a picture was drawn, and where its file is."), pictures.show),
-    Command("load", "[PICTURE]", message("Take over a picture's prompts and parameters."), pictures.load),
-    Command("compare", "PICTURE PICTURE ...", message("Tell what was different in drawing them."), pictures.compare),
     Command(
-        "gallery", "[WORDS]", message("List the saved pictures, or those with these words or terms."), pictures.gallery
+        "values", "[all]", message("Show the prompts and the main parameters; all: every parameter."), parameters.values
     ),
+    Command("reset", "NAME|all", message("Reset a parameter to its default."), parameters.reset),
+    Command("undo", "", message("Undo the last change of prompts and parameters."), parameters.undo),
+    Command("redo", "", message("Redo what was undone."), parameters.redo),
+    Command("prompts", "[NUMBER]", message("List earlier prompts; a number loads that one."), parameters.prompts),
+    Command("vary", "[PICTURE]", message("Generate five variations of a picture."), drawing.vary),
+    Command("again", "[PICTURE]", message("Generate a picture again."), drawing.again),
+    Command("hires", "[PICTURE]", message("Run hires fix on a picture."), drawing.hires),
+    Command("show", "[PICTURE]", message("Show how a picture was made, and where its file is."), pictures.show),
+    Command("load", "[PICTURE]", message("Load a picture's prompts and parameters."), pictures.load),
+    Command(
+        "compare", "PICTURE PICTURE ...", message("Show which parameters differ between pictures."), pictures.compare
+    ),
+    Command("gallery", "[WORDS]", message("List the saved pictures, or those that match a filter."), pictures.gallery),
     Command("delete", "PICTURE", message("Move a picture to the trash."), pictures.delete),
     Command("restore", "PICTURE", message("Bring a picture back from the trash."), pictures.restore),
     Command("queue", "", message("List the jobs."), jobs.queue),
-    Command("watch", "[JOB]", message("Follow a job; Control C leaves it to itself."), jobs.watch),
-    Command("pause", "[JOB]", message("Let a job wait, or the whole queue."), jobs.pause),
-    Command("resume", "[JOB]", message("Go on with a job, or with the queue."), jobs.resume),
+    Command("watch", "[JOB]", message("Follow a job; Control C stops following it."), jobs.watch),
+    Command("pause", "[JOB]", message("Pause a job, or the whole queue."), jobs.pause),
+    Command("resume", "[JOB]", message("Resume a job, or the queue."), jobs.resume),
     Command("cancel", "JOB", message("Cancel a job."), jobs.cancel),
-    Command("retry", "JOB", message("Try a failed job again."), jobs.retry),
+    Command("retry", "JOB", message("Retry a failed job."), jobs.retry),
     Command("more", "", message("Go on with the last list."), _more),
     Command("help", "[COMMAND]", message("Tell the commands."), _help),
     Command("quit", "", message("Leave. What is queued goes on."), _quit),

@@ -74,7 +74,7 @@ class Dialogue:
             self.say(line)
         if rest := lines[PAGE:]:
             self.more = partial(self.say_list, rest)
-            self.say(counted("`more` tells one more.", "`more` tells {number} more.", len(rest)))
+            self.say(counted("`more` tells one more.", "`more` shows {number} more.", len(rest)))
 
     def _keep(self, _: bool) -> None:
         try:
@@ -110,7 +110,7 @@ class Dialogue:
     def recalled(self, picture: Picture) -> dict[str, Any]:
         """The request fields that a picture's infotext says."""
         if not picture.infotext:
-            raise WrongWordsError(tr("Picture {picture} does not say how it was drawn.", picture=picture.id))
+            raise WrongWordsError(tr("Picture {picture} has no parameters.", picture=picture.id))
         if self._names is None:
             self.learn()
         assert self._names is not None

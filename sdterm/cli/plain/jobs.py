@@ -17,7 +17,7 @@ def queue(talk: Dialogue, words: str) -> None:
         ended = host.jobs(ENDED, limit=5).jobs
         whole = host.queue()
     if whole.paused:
-        talk.say(tr("The queue is paused: nothing new begins. `resume` lets it go on."))
+        talk.say(tr("The queue is paused: no new job starts. `resume` continues it."))
     jobs: list[JobView] = [*open_jobs, *ended]
     talk.say_list([of_job(job) for job in jobs] or [tr("There is no job yet.")])
 
@@ -26,20 +26,20 @@ def pause(talk: Dialogue, words: str) -> None:
     with talk.host() as host:
         if words:
             host.pause(number(words))
-            talk.say(tr("Job {job} will wait.", job=number(words)))
+            talk.say(tr("Job {job} is paused.", job=number(words)))
         else:
             host.pause_queue()
-            talk.say(tr("Nothing new begins until `resume`."))
+            talk.say(tr("The queue is paused; `resume` continues it."))
 
 
 def resume(talk: Dialogue, words: str) -> None:
     with talk.host() as host:
         if words:
             host.resume(number(words))
-            talk.say(tr("Job {job} goes on.", job=number(words)))
+            talk.say(tr("Job {job} is resumed.", job=number(words)))
         else:
             host.resume_queue()
-            talk.say(tr("The queue goes on."))
+            talk.say(tr("The queue is resumed."))
 
 
 def cancel(talk: Dialogue, words: str) -> None:

@@ -17,7 +17,7 @@ def gallery(talk: Dialogue, words: str, cursor: str | None = None) -> None:
     for picture in page.pictures:
         talk.say(of_picture(picture))
     if not page.pictures:
-        talk.say(tr("No picture is like that.") if words else tr("There is no picture yet."))
+        talk.say(tr("No picture matches.") if words else tr("There is no picture yet."))
     if page.next:
         talk.more = partial(gallery, talk, words, page.next)
         talk.say(tr("`more` goes on."))
