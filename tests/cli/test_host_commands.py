@@ -100,7 +100,7 @@ def test_jobs_are_paused_moved_resumed_and_cancelled_by_name(sdterm: Run, tmp_pa
         order = [line.split()[0] for line in sdterm("queue").stdout.splitlines() if " queued " in line]
         assert set(order) == {one, two, three}
         assert f"Job {two} is cancelled" in sdterm("cancel", two).stdout
-        assert "will wait" in sdterm("queue", "pause", one).stdout
+        assert "is paused" in sdterm("queue", "pause", one).stdout
         assert sdterm("cancel", two).stderr == f"Error: Job {two} is cancelled and cannot be cancelled.\n"
     finally:
         sdterm("queue", "resume")
