@@ -29,7 +29,7 @@ _CSP = (
 )
 _VISIT = "sdterm.visit"  # of an ASGI scope
 _ADDRESSES = ("/page", "/gallery", "/pictures")
-_MAY_NOT_DRAW = message("A token with the scope generate opens the workstation; this one may only read: see gallery/.")
+_TOO_MANY = message("Too many browsers show the workstation. Close one of them, then reload this page.")
 
 
 def can_show() -> bool:
@@ -38,8 +38,8 @@ def can_show() -> bool:
 
 
 class Pages:
-    """Plain ASGI: the pages, and what they need, to whoever shows a login or a token. ours: `/v1`. port: of the host,
-    where its workstations reach it."""
+    """Plain ASGI: the pages, and what they need, to whoever shows a login or a token. ours: `/v1`. url: where
+    workstations reach the host."""
 
     def __init__(self, services: HostServices, ours: ASGIApp, access: Access, url: str) -> None:
         self._services, self._ours, self._access, self._url = services, ours, access, url
@@ -49,7 +49,7 @@ class Pages:
         scripts = Path(str(find_spec("textual_serve").origin)).parent / "static"  # type: ignore[union-attr]
         self._app = Starlette(
             routes=[
-                Route("/", _file("workstation.html")),
+                Route("/", self._front),
                 Route("/page/workstation.js", _file("workstation.js")),
                 Route("/page/pages.css", _file("pages.css")),
                 Route("/gallery", lambda request: RedirectResponse("gallery/")),
@@ -79,10 +79,18 @@ class Pages:
         scope[_VISIT] = found
         await self._app(scope, receive, send)
 
+    async def _front(self, request: Request) -> Response:
+        """The workstation, the gallery for whoever may only read, or why there is neither."""
+        if not _may_draw(request.scope[_VISIT]):
+            return RedirectResponse("gallery/")
+        if self._open >= MOST:
+            return Response(str(_TOO_MANY), 503, media_type="text/plain")
+        return await _file("workstation.html")(request)
+
     async def _workstation(self, page: WebSocket) -> None:
         visit: Visit = page.scope[_VISIT]
-        if not visit.guest.token.allows("generate") or self._open >= MOST:
-            await page.close(1008, str(_MAY_NOT_DRAW) if self._open < MOST else "There are too many pages.")
+        if not _may_draw(visit) or self._open >= MOST:
+            await page.close(1008)
             return
         self._open += 1
         try:
@@ -104,6 +112,10 @@ class Pages:
     async def _of_ours(self, request: Request, path: str) -> Response:
         """What `/v1` answers to this visitor."""
         return _Ours(self._ours, request.scope[_VISIT], path)
+
+
+def _may_draw(visit: Visit) -> bool:
+    return visit.guest.token.allows("generate")
 
 
 class _Ours(Response):

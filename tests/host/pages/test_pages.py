@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,7 +43,7 @@ async def socket(url: str, login: tuple[str, str], **headers: str) -> AsyncItera
     shown = "Basic " + base64.b64encode(":".join(login).encode()).decode()
     async with (
         aiohttp.ClientSession(headers={"authorization": shown, **headers}) as session,
-        session.ws_connect(f"{url}/page/socket?width=80&height=24") as it,
+        session.ws_connect(f"{url}/page/socket?width=80&height=24", ssl=False) as it,
     ):
         yield it
 
@@ -61,7 +63,7 @@ def refused(url: str, login: tuple[str, str], **headers: str) -> int:
 
 
 def test_pages_are_for_whoever_shows_a_login_or_a_token(there: Served, base: str) -> None:
-    token = ("whoever", there.token("read"))
+    token = ("whoever", there.token("generate"))
     for path in SHOWN:
         nobody = httpx.get(base + path)
         assert nobody.status_code == 401 and nobody.headers["www-authenticate"].startswith("Basic ")
@@ -104,6 +106,8 @@ def test_pages_lie_below_a_subpath_too(base: str) -> None:
 def test_a_token_that_may_only_read_has_the_gallery_and_no_workstation(there: Served, base: str) -> None:
     reader = ("", there.token("read", "reader"))
     assert httpx.get(f"{base}/gallery/list", auth=reader).status_code == 200
+    front = httpx.get(f"{base}/sd/", auth=reader)
+    assert (front.status_code, front.headers["location"]) == (307, "gallery/")
     assert refused(base, reader) in (403, 1008)
 
 
@@ -124,12 +128,37 @@ def test_a_workstation_ends_with_its_token_and_there_are_not_too_many(
             while b"Prompt" not in shown:
                 shown += (await page.receive_bytes(timeout=120))[-(2**16) :]
             assert await asyncio.to_thread(refused, base, guest) in (403, 1008), "there is one"
+            full = await asyncio.to_thread(httpx.get, f"{base}/sd/", auth=guest)
+            assert full.status_code == 503 and "Too many browsers" in full.text
             revoke_token(there.run_folder.tokens, "guest")
             while not page.closed:
                 await page.receive(timeout=60)
 
     asyncio.run(act())
     assert not [*there.run_folder.folder.glob("page-*")], "nothing is left of its token"
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl")
+def test_a_workstation_in_a_page_reaches_its_host_over_tls_whatever_the_certificates_name(tmp_path: Path) -> None:
+    certificate, key = str(tmp_path / "host.crt"), str(tmp_path / "host.key")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gpu.example.org", "-days", "2"),
+            *("-addext", "subjectAltName=DNS:gpu.example.org", "-out", certificate, "-keyout", key),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with served(tmp_path, pages=True, tls_certfile=certificate, tls_keyfile=key) as it:
+
+        async def act() -> None:
+            async with socket(it.url, ("", it.token("generate")), origin=it.url) as page:
+                shown = b""
+                while b"sdterm-demo" not in shown:  # the model, of which the host tells
+                    shown = (shown + await page.receive_bytes(timeout=120))[-(2**16) :]
+
+        asyncio.run(act())
 
 
 @pytest.mark.parametrize(
