@@ -44,7 +44,7 @@ def test_a_workstation_speaks_what_a_plugin_brings_as_soon_as_it_is_saved(host: 
         await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen))
         write(file, Gallery="Batlh")
         await until(pilot, lambda: "Batlh" in tabs(app), "its newer version")
-        assert isinstance(app.screen, ExtensionsScreen), "one stays where one was"
+        await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen), "the screen where one was")
         app.go("settings")
         await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
         file.unlink()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual import events
+from textual import constants, events
 
 from sdterm.tui.pasted import harmless
+from sdterm.tui.picture.driver import AnswerFilter, Arriving
 from sdterm.tui.picture.paste import END, START, Marker, PasteFilter
 from tests.host.running import Running
 from tests.pseudo_terminal import PseudoTerminal
@@ -39,8 +40,27 @@ def test_a_paste_cut_anywhere_is_whole() -> None:
             pasted, typed = sifted(*pieces)
             assert pasted == [NASTY]
             begun = typed.removeprefix("ab").removesuffix("cd")  # what a parser was given before it was known
-            assert typed.startswith("ab") and typed.endswith("cd") and begun in ("", "\x1b", "\x1b[")
+            assert typed.startswith("ab") and typed.endswith("cd") and begun in ("", "\x1b")
     assert sifted(*sent)[0] == [NASTY]
+
+
+@pytest.mark.parametrize("is_asked", [False, True], ids=["quiet", "asked"])
+@pytest.mark.parametrize("wait", [0.0, constants.ESCAPE_DELAY * 1.5], ids=["at once", "slow"])
+def test_a_start_in_pieces_is_no_key(is_asked: bool, wait: float) -> None:
+    """Through all that reads what arrives, while the terminal is asked what it is, and not. A lone Esc is a key where
+    nothing follows soon."""
+    sent = f"{START}a{END}!"
+    for cut in range(1 if not wait else 2, len(sent)):
+        answers = AnswerFilter()
+        if is_asked:
+            answers.listen((80, 24))
+        arriving, heard = Arriving(answers), []
+        for piece in (sent[:cut], "", sent[cut:], ""):
+            if not piece:
+                time.sleep(wait)
+            for message in arriving.messages(piece):
+                heard.append(message.text if isinstance(message, events.Paste) else getattr(message, "key", message))
+        assert heard == ["a", "exclamation_mark"], sent[:cut]
 
 
 def test_keys_that_begin_like_a_paste_are_keys() -> None:

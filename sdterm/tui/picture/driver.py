@@ -17,7 +17,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
 from sdterm.tui.picture.asking import Answers, Ear
-from sdterm.tui.picture.paste import Marker, PasteFilter
+from sdterm.tui.picture.paste import START, Marker, PasteFilter
 
 _TOO_LATE = 5.0  # seconds after a piece of an answer, when no more of it is to be expected
 _LOOK_EVERY = 0.1  # seconds, as Textual does
@@ -49,6 +49,12 @@ class AnswerFilter:
         if self._ear is None:
             yield text
             return
+        if isinstance(text, Marker):  # a paste began with what was held for an answer
+            if START.startswith(self._ear.held):
+                yield self._ear.held
+                self._ear.held = ""
+            yield text
+            return
         for part in self._ear.sift(text):
             if isinstance(part, str):
                 yield part
@@ -67,6 +73,32 @@ class AnswerFilter:
             return ""
         held, self._ear.held = self._ear.held, ""
         return held if typed else ""
+
+
+class Arriving:
+    """What a terminal sends, as messages."""
+
+    def __init__(self, answers: AnswerFilter, debug: bool = False) -> None:
+        self._pastes, self._answers, self._parser = PasteFilter(), answers, XTermParser(debug)
+
+    def messages(self, text: str) -> Iterator[Message]:
+        """Keys, pastes and answers in their order, of what arrived; also of nothing, once more of it is late."""
+        for part in (*self._sift(text), self._answers.overdue()):
+            if isinstance(part, Message):
+                yield part
+            elif part:  # to a parser, no text is the end
+                for message in self._parser.feed(part):
+                    if not isinstance(part, Marker):
+                        yield message
+        yield from self._parser.tick()
+
+    def _sift(self, text: str) -> Iterator[str | Message]:
+        """Pastes first, since there is nothing else in one."""
+        for part in (*self._pastes.sift(text), *self._pastes.overdue()):
+            if isinstance(part, events.Paste):
+                yield part
+            else:
+                yield from self._answers.sift(part)
 
 
 class Lenient:
@@ -103,7 +135,7 @@ class AskingDriver(LinuxDriver):
         self.write(questions)
 
     def run_input_thread(self) -> None:
-        parser, pastes = XTermParser(self._debug), PasteFilter()
+        arriving = Arriving(self._filter, self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
         # A terminal that is cut off sends SIGCONT, too, upon which Textual starts another thread and forgets this one.
         while self._key_thread is threading.current_thread() and not self.exit_event.is_set():
@@ -113,20 +145,5 @@ class AskingDriver(LinuxDriver):
                 if not data:  # nobody is there any more
                     self.exit_event.wait(_LOOK_EVERY)
                 text = decode(data)
-            for part in (*self._sift(pastes, text), self._filter.overdue()):
-                if isinstance(part, Message):
-                    self.process_message(part)
-                elif part:  # to a parser, no text is the end
-                    for message in parser.feed(part):
-                        if not isinstance(part, Marker):
-                            self.process_message(message)
-            for message in parser.tick():
+            for message in arriving.messages(text):
                 self.process_message(message)
-
-    def _sift(self, pastes: PasteFilter, text: str) -> Iterator[str | Message]:
-        """What arrived, in its order: pastes first, since there is nothing else in one."""
-        for part in (*pastes.sift(text), *pastes.overdue()):
-            if isinstance(part, events.Paste | Marker):
-                yield part
-            else:
-                yield from self._filter.sift(part)

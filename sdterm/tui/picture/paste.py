@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from textual import events
 
 START, END = "\x1b[200~", "\x1b[201~"
-_BEGUN = re.compile(r"\x1b\[20{0,2}\Z")  # of a start: nothing that is typed stops there
+_BEGUN = re.compile(r"\x1b\[(?:20{0,2})?\Z")  # of a start: no key stops there but Alt+[, which does nothing here
 _TOO_LATE = 5.0  # seconds after which no more of a start is to be expected
 _STALLED = 2.0  # seconds without more of a paste, after which what there is of it is handed on
 _A_KEY = 16  # characters that a key press may have; what a slow line held up of a paste comes in bulk

@@ -8,6 +8,7 @@ import pytest
 
 from sdterm.host.access.headers import ALWAYS
 from tests.host.access.serving import Served, served
+from tests.host.running import wait_until
 
 PAGE = "https://mine.example"
 
@@ -63,6 +64,7 @@ def test_the_log_has_requests_and_neither_queries_nor_credentials(
 ) -> None:
     with caplog.at_level("INFO", "sdterm.host.access.app"):
         httpx.get(f"{base}/v1/health?secret=1", headers={"authorization": "Bearer hidden"})
+        wait_until(lambda: caplog.messages)  # the line follows the answer
     (line,) = caplog.messages
     assert line.startswith("127.0.0.1 GET /v1/health: 401, ") and "secret" not in line and "hidden" not in line
 
