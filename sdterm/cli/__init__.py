@@ -16,7 +16,7 @@ GROUPS = {
     "Generate": {
         "generate": "Generate images from a prompt.",
         "img2img": "Generate a new image from each picture of a folder.",
-        "hires": "Run hires fix on a picture.",
+        "hires": "Run hires fix on an image.",
         "upscale": "Make pictures larger.",
         "verify": "Generate an image again from its infotext, and compare.",
         "plan": "Tell how much memory an image needs, and whether it fits.",
@@ -101,7 +101,7 @@ def sdterm(context: click.Context, /, **flags: Any) -> None:
 def _wants_plain_mode() -> bool:
     from sdterm.tui.language import tr
 
-    click.echo(tr("This terminal can only print lines (TERM=dumb), and the workstation draws a screen."))
+    click.echo(tr("This terminal can only print lines (TERM=dumb), and the workstation needs a whole screen."))
     return click.confirm(tr("Open plain mode instead, as `sdterm --plain` does?"), default=True)
 
 

@@ -36,7 +36,7 @@ class Fetching:
         except (AnswerError, RefusedError, OSError) as error:
             why = error.strerror or str(error) if isinstance(error, OSError) else error
             where = printable(event.path, 1000)
-            say(message("The picture stays on the other machine, as {path}: {why}", path=where, why=why))
+            say(message("The image stays on the other machine, as {path}: {why}", path=where, why=why))
         return event.model_copy(update={"path": path})
 
     def _picture(self, host: Client, path: str) -> Picture:

@@ -71,15 +71,15 @@ def gallery(
             click.echo(printable(_line(picture), limit=2000))
     if not there:
         say(
-            message("No picture matches.")
+            message("No image matches.")
             if query
-            else message("There is no picture yet. `sdterm generate PROMPT` makes one.")
+            else message("There is no image yet. `sdterm generate PROMPT` makes one.")
         )
         context.exit(EXIT_FAILED if export else 0)
     if export:
         export = export.absolute()
         packed = _pack(there, export)
-        said = plural("{number} picture is in {path}", "{number} pictures are in {path}", packed, path=str(export))
+        said = plural("{number} image is in {path}", "{number} images are in {path}", packed, path=str(export))
         click.echo(printable(tr(said), limit=2000))
         there = [export]
     if as_json or settings["connect"]:
@@ -109,7 +109,7 @@ def _rescan(host: Client) -> None:
             found = entry.event
             say(
                 message(
-                    "Unlisted files: {looked} of {files} are read, {added} pictures of them are listed.",
+                    "Unlisted files: {looked} of {files} are read, {added} images of them are listed.",
                     looked=found.looked,
                     files=found.files,
                     added=found.added,
@@ -122,19 +122,15 @@ def _rescan(host: Client) -> None:
 def _delete(host: Client, pictures: tuple[int, ...]) -> None:
     for picture in pictures:
         host.delete_picture(picture)
-        say(
-            message(
-                "Picture {picture} is deleted. To bring it back: sdterm gallery --restore {picture}", picture=picture
-            )
-        )
+        say(message("Image {image} is deleted. To restore it: sdterm gallery --restore {image}", image=picture))
 
 
 def _restore(host: Client, pictures: tuple[int, ...]) -> None:
     for picture in pictures:
         say(
             message(
-                "Picture {picture} is back: {path}",
-                picture=picture,
+                "Image {image} is restored: {path}",
+                image=picture,
                 path=printable(host.restore_picture(picture).path, limit=2000),
             )
         )

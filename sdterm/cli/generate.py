@@ -154,7 +154,7 @@ def generate(
 def say_starting() -> None:
     """That a host is being started, which takes a moment."""
     if sys.stderr.isatty():
-        say(message("Starting the host. The first picture takes some seconds longer."))
+        say(message("Starting the host. The first image takes some seconds longer."))
 
 
 def cancel_job(settings: Settings, job: int) -> None:

@@ -30,7 +30,7 @@ _OPTIONS = ("denoising_strength", *(row.name for row in FIELDS.values() if row.p
 
 
 @click.command(cls=HeadedCommand, epilog="Example: sdterm hires 12 --hires-upscaler Lanczos --denoising 0.4")
-@click.argument("picture", metavar="PICTURE")
+@click.argument("picture", metavar="IMAGE")
 @request_options(only={*_OPTIONS} - {"hires"})
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to save into.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
@@ -48,30 +48,28 @@ def hires(
     detach: bool,
     **given: Any,
 ) -> None:
-    """Run hires fix on PICTURE, given by its number in `sdterm gallery`.
+    """Run hires fix on IMAGE, given by its number in `sdterm gallery`.
 
     It goes on from where the picture was finished; only where that is not kept any more, the first pass is drawn again.
     """
     settings = settings_of(context)
     number = whole_number(picture.removeprefix("#"))
     if number <= 0:
-        raise UsageError(
-            message("PICTURE is '{picture}', but it must be a number of `sdterm gallery`.", picture=picture)
-        )
+        raise UsageError(message("IMAGE is '{image}', but it must be a number of `sdterm gallery`.", image=picture))
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings)
     with connect(settings, check=True, starting=say_starting) as host:
         found = host.picture(number)
         if not found.infotext or found.kind != "image":
             raise UsageError(
-                message("Picture {number} does not say how it was drawn, so it cannot be drawn on.", number=number)
+                message("Hires fix needs a generated image with an infotext; image {number} is not one.", number=number)
             )
         recalled = recall(found.infotext, offered(settings).names(), library_of(settings), {})
         if "init_missing" in recalled.warnings:
             raise UsageError(
                 message(
-                    "Picture {number} was drawn from an init image, so it has no first pass to go on from. Draw "
-                    "from the picture itself: sdterm generate --from FILE --init '#{number}' --size WxH.",
+                    "Image {number} was generated from an init image, so it has no first pass to continue from. "
+                    "Generate from the image itself: sdterm generate --from FILE --init '#{number}' --size WxH.",
                     number=number,
                 )
             )

@@ -78,7 +78,7 @@ def img2img(
         )
         jobs = _submitted(host, request, files, saving)
         if not jobs:
-            raise UsageError(message("{folder} has no picture that can be read.", folder=printable(str(folder), 1000)))
+            raise UsageError(message("{folder} has no image that can be read.", folder=printable(str(folder), 1000)))
         if detach:
             click.echo("\n".join(str(job) for job, _ in jobs))
             return

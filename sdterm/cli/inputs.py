@@ -132,7 +132,7 @@ def picture_file(given: str, host: "Client | None" = None) -> bytes:
     if number := number_of(given):
         if not host:
             raise UsageError(
-                message("{given} is a picture of the gallery, which the host has: remove --local.", given=given)
+                message("{given} is an image of the gallery, which the host has: remove --local.", given=given)
             )
         return host.file(number)
     path = Path(given)

@@ -35,7 +35,7 @@ def show_picture(console: Console, path: Path, how: Support, heard: Answers | No
         say(str(error))
         return
     except OSError as error:
-        say(message("The picture cannot be shown: {error}.", error=error.strerror or error))
+        say(message("The image cannot be shown: {error}.", error=error.strerror or error))
         return
     columns, rows = fit(picture.size, min(most[0], picture.width), most[1], cell)
     if cells:

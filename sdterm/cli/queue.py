@@ -154,9 +154,9 @@ def pin(context: click.Context, job: int, device: str | None) -> None:
     with connect(settings_of(context)) as host:
         known = host.pin(job, device)
     where = (
-        message("Job {job} is drawn on {device} alone.", job=job, device=printable(device))
+        message("Job {job} runs on {device} alone.", job=job, device=printable(device))
         if device
-        else message("Job {job} is drawn on any device.", job=job)
+        else message("Job {job} runs on any device.", job=job)
     )
     later = message("What already runs continues where it is.") if known.state == "running" else ""
     click.echo(tr(sentences(where, later)))

@@ -37,8 +37,8 @@ def list_(context: click.Context, as_json: bool) -> None:
             click.echo(printable(f"{picture.picture}  {days:.0f} days  {size:.2f} MB  {picture.path}", limit=2000))
     if not as_json:
         said = plural(
-            "{number} picture in the trash, {size}.",
-            "{number} pictures in the trash, {size}.",
+            "{number} image in the trash, {size}.",
+            "{number} images in the trash, {size}.",
             len(pictures),
             size=file_size(sum(picture.size for picture in pictures)),
         )
@@ -57,10 +57,10 @@ def empty(context: click.Context, days: float, yes: bool) -> None:
             if not sys.stdin.isatty():
                 raise UsageError(
                     message(
-                        "This needs a terminal to ask you for consent; --yes deletes the pictures in the trash "
+                        "This needs a terminal to ask you for consent; --yes deletes the images in the trash "
                         "permanently."
                     )
                 )
-            click.confirm(tr("Permanently delete the pictures in the trash?"), abort=True)
+            click.confirm(tr("Permanently delete the images in the trash?"), abort=True)
         emptied = host.empty_trash(days)
-    say(plural("{number} picture is permanently deleted.", "{number} pictures are permanently deleted.", emptied))
+    say(plural("{number} image is permanently deleted.", "{number} images are permanently deleted.", emptied))

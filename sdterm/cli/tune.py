@@ -149,7 +149,7 @@ class _Bench:
                 raise _NotMeasuredError(
                     message("it takes more than {number} times as long as auto", number=f"{_TOO_SLOW:g}")
                 )
-        raise _NotMeasuredError(message("it drew nothing"))
+        raise _NotMeasuredError(message("it generated nothing"))
 
     def _told(self, measured: Measured) -> Measured:
         if self._show:

@@ -78,7 +78,7 @@ def upscale(
         raise UsageError(message("--crop needs a size to cut to: give --to WxH, too."))
     if local and (asked := next((name for name in pictures if number_of(name)), None)):
         raise UsageError(
-            message("{asked} is a picture of the gallery, which the host has: remove --local.", asked=asked)
+            message("{asked} is an image of the gallery, which the host has: remove --local.", asked=asked)
         )
     width, height = sides_of("--to", size) if size else (None, None)
     fields = {key: value for key, value in settings.job_fields().items() if key in _FROM_SETTINGS} | {

@@ -53,14 +53,14 @@ def verify(context: click.Context, image: Path, inits: tuple[str, ...], mask: st
     settings = settings_of(context)
     text, pixels, found_format = read_infotext(image) or "", read_pixels(image), image_format(image)
     if not parse(text).parameters:
-        raise UsageError(message("{image} cannot be drawn again: it holds no infotext.", image=image))
+        raise UsageError(message("{image} cannot be generated again: it has no infotext.", image=image))
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
     reading = read(parse(text), plugins)
     library = library_of(settings)
     model, missing = find_model(reading, library)
     prompt, lost = find_networks(reading, library)
     if missing := missing or lost:
-        raise UsageError(sentences(message("{image} cannot be drawn again.", image=image), missing))
+        raise UsageError(sentences(message("{image} cannot be generated again.", image=image), missing))
     fields = settings.job_fields() | {**reading.fields, "model": model, "prompt": prompt}
     fields |= _how(reading.record, found_format, plugins) | _together(reading.record, fields)
     only_one_from_standard_input(init=inits, mask=mask)
@@ -70,7 +70,7 @@ def verify(context: click.Context, image: Path, inits: tuple[str, ...], mask: st
     prepare_folders(settings.root)
     drawn, notes = _draw(request, reading.record.place[0], plugins, settings)
     if not drawn:
-        raise UsageError(sentences(message("{image} cannot be drawn again.", image=image), notes[-1]))
+        raise UsageError(sentences(message("{image} cannot be generated again.", image=image), notes[-1]))
 
     result: dict[str, Any]
     again = read_pixels(drawn.data)

@@ -110,7 +110,7 @@ def _on_port(
         for line in lines:
             _log.info("%s", line)
             tell(line)
-        tell(message("Ctrl+C ends it; what it draws goes on when the next host starts."))
+        tell(message("Ctrl+C ends it; its jobs continue when the next host starts."))
 
     async def beside() -> None:
         sharing = [shared(services, tunnel, listening.port, tell)] if tunnel else []

@@ -138,7 +138,7 @@ class Checkpoints:
         if facts is None:
             if request.pipeline_options and known.usable and not request.pipeline:
                 said = message(
-                    "{name} is drawn with the family {family}, and has no pipeline with options.",
+                    "{name} uses the family {family}, and has no pipeline with options.",
                     name=checkpoint.name,
                     family=known.family,
                 )

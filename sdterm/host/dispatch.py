@@ -139,7 +139,7 @@ class Dispatcher:
         there = [worker.name for worker in self._workers if not worker.is_out]
         if name is not None and name not in there:
             said = message(
-                "There is no device '{name}' here. This host draws on {there}.",
+                "There is no device '{name}' here. This host uses {there}.",
                 name=printable(name),
                 there=", ".join(there),
             )
@@ -195,9 +195,7 @@ class Dispatcher:
         """Have a checkpoint read by a worker that has nothing to draw; one that reads another begins afterwards. Raises
         WrongStateError if all draw."""
         if all(worker.is_out or worker in self._busy or worker.name in self._drained for worker in self._workers):
-            raise WrongStateError(
-                message("A job is being drawn. The checkpoint is read by itself once a job needs it.")
-            )
+            raise WrongStateError(message("A job is running. The checkpoint is read by itself once a job needs it."))
         if self._to_load and self._to_load != path:
             self._not_loaded(self._to_load, message("Another was asked for since."))
         self._to_load = path
@@ -338,12 +336,12 @@ class Dispatcher:
         if device is None or device in there:
             return False
         said = message(
-            "The job is pinned to {device}, and this host draws on {there}.",
+            "The job is pinned to {device}, and this host uses {there}.",
             device=printable(device),
             there=", ".join(there),
         )
         waits = Waiting(
-            code="no_device", message=said, advice=message("`sdterm queue pin JOB` lets any device draw it.")
+            code="no_device", message=said, advice=message("`sdterm queue pin JOB` lets any device run it.")
         )
         self._waiting[job] = _NEVER, math.inf
         await self._until_written(partial(self._jobs.end, job, "waiting", waits))

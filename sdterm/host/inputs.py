@@ -70,7 +70,7 @@ class KeptInputs:
                 await self.path(digest)
             except UnknownInputError as error:
                 said = message(
-                    "{field} names a picture that does not exist here ({digest}…). Upload it first.",
+                    "{field} names an image that does not exist here ({digest}…). Upload it first.",
                     field=field,
                     digest=digest[:12],
                 )

@@ -76,7 +76,7 @@ def preview(library: Library, kind: str, name: str, size: int) -> bytes:
     """The picture beside a file, as a small JPEG. Raises FieldError, ThumbnailError."""
     file = file_of(library, kind, name)
     if not file.preview:
-        raise ThumbnailError(message("{name} has no picture beside it.", name=file.file_name))
+        raise ThumbnailError(message("{name} has no image beside it.", name=file.file_name))
     return thumbnail(Path(file.preview), size)
 
 

@@ -170,12 +170,12 @@ class Pictures:
             return await self.read(path)
         except FileNotFoundError as error:
             raise ThumbnailError(
-                message("The file of picture {picture} is missing: it was {path}.", picture=picture, path=path)
+                message("The file of image {image} is missing: it was {path}.", image=picture, path=path)
             ) from error
         except OSError as error:
             said = message(
-                "The file of picture {picture} cannot be read: {error} ({path}).",
-                picture=picture,
+                "The file of image {image} cannot be read: {error} ({path}).",
+                image=picture,
                 error=error.strerror or error,
                 path=path,
             )
@@ -256,11 +256,9 @@ class Pictures:
     def _row(self, picture: int) -> sqlite3.Row:
         row = self._database.row("SELECT * FROM pictures WHERE id = ? AND saved IS NOT NULL", picture)
         if row and row["trash"] is not None:
-            raise UnknownPictureError(
-                message("Picture {picture} is deleted; restoring it brings it back.", picture=picture)
-            )
+            raise UnknownPictureError(message("Image {image} is deleted; it can be restored.", image=picture))
         if not row:
-            raise UnknownPictureError(message("There is no picture {picture}.", picture=picture))
+            raise UnknownPictureError(message("There is no image {image}.", image=picture))
         return row
 
     async def _looked_at(self, rows: Sequence[sqlite3.Row]) -> list[Picture]:

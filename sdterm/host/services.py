@@ -222,7 +222,7 @@ class HostServices:
         with contextlib.suppress(TimeoutError):
             if await asyncio.wait_for(in_thread(lambda: any(image_files(folder))), _LOOK_LIMIT):
                 said = message(
-                    "The gallery is empty, but {folder} has pictures. `sdterm gallery --rescan` lists those.",
+                    "The gallery is empty, but {folder} has images. `sdterm gallery --rescan` lists them.",
                     folder=folder,
                 )
                 self._notices.append(said)

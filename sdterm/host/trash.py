@@ -49,7 +49,7 @@ class Trash:
         with self._alone(picture):
             row = self._row(picture)
             if row["trash"] is not None:
-                raise UnknownPictureError(message("Picture {picture} is deleted already.", picture=picture))
+                raise UnknownPictureError(message("Image {image} is deleted already.", image=picture))
             path = Path(row["path"])
             trash = await in_thread(partial(_free, path, path.parent / FOLDER / f"{picture}-{path.name}"))
             with self._database.transaction():
@@ -68,7 +68,7 @@ class Trash:
             row = self._row(picture)
             if row["trash"] == "":
                 raise UnknownPictureError(
-                    message("Picture {picture} is permanently deleted: the trash was emptied.", picture=picture)
+                    message("Image {image} is permanently deleted: the trash was emptied.", image=picture)
                 )
             if row["trash"] is None or (row["trashed"] is None and not await self._settle(row)):
                 return
@@ -114,7 +114,7 @@ class Trash:
         if trouble:
             raise TrashError(
                 message(
-                    "{trouble} {emptied} of {rows} pictures of the trash are deleted.",
+                    "{trouble} {emptied} of {rows} images of the trash are deleted.",
                     trouble=trouble,
                     emptied=emptied,
                     rows=len(rows),
@@ -136,8 +136,8 @@ class Trash:
             if is_full(error):
                 raise
             said = message(
-                "The file of picture {picture} cannot be moved to {target}: {error}.",
-                picture=picture,
+                "The file of image {image} cannot be moved to {target}: {error}.",
+                image=picture,
                 target=target,
                 error=error.strerror or error,
             )
@@ -160,16 +160,14 @@ class Trash:
     def _row(self, picture: int) -> sqlite3.Row:
         row = self._database.row("SELECT * FROM pictures WHERE id = ? AND saved IS NOT NULL", picture)
         if not row:
-            raise UnknownPictureError(message("There is no picture {picture}.", picture=picture))
+            raise UnknownPictureError(message("There is no image {image}.", image=picture))
         return row
 
     @contextlib.contextmanager
     def _alone(self, picture: int) -> Iterator[None]:
         if picture in self._moving:
             raise TrashError(
-                message(
-                    "The file of picture {picture} is being moved right now. Try again in a moment.", picture=picture
-                )
+                message("The file of image {image} is being moved right now. Try again in a moment.", image=picture)
             )
         self._moving.add(picture)
         try:

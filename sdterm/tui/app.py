@@ -232,7 +232,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
                 self.run_worker(self._stop_and_leave(jobs))
 
         numbers = ", ".join(f"#{job}" for job in jobs)
-        lines = [tr("Pictures that are finished stay; what is drawn now is lost.")]
+        lines = [tr("Finished images stay; the unfinished one is lost.")]
         answers = [("y", tr("stop the job and leave"))]
         self.push_screen(Ask(tr("Stop {jobs}?", jobs=numbers), lines, answers, otherwise=tr("stay")), answered)
 
@@ -606,7 +606,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             self.marks.pop(picture.id, None)
             self.on_marked()
             key = self.key("restore_picture")
-            self.say(tr("Picture {picture} is in the trash; {key} brings it back.", picture=picture.id, key=key))
+            self.say(tr("Image {image} is in the trash; {key} restores it.", image=picture.id, key=key))
 
     def on_restore_wanted(self, message: RestoreWanted) -> None:
         if self._deleted:
@@ -616,7 +616,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     async def _restore(self, picture: int) -> None:
         if await self.host.ask(calls.restore_picture(picture)):
-            self.say(tr("Picture {picture} is back.", picture=picture))
+            self.say(tr("Image {image} is restored.", image=picture))
         else:
             self._deleted.append(picture)
 
@@ -632,7 +632,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             self.say(tr("The trash is empty."))
             return
         size = f"{sum(picture.size for picture in there) / 1e6:.1f}"
-        lines = [counted("One picture, {size} MB.", "{number} pictures, {size} MB.", len(there), size=size)]
+        lines = [counted("One image, {size} MB.", "{number} images, {size} MB.", len(there), size=size)]
         answers = [("y", tr("delete them permanently"))]
 
         def answered(key: str | None) -> None:
@@ -644,9 +644,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     async def _empty_trash(self) -> None:
         if (emptied := await self.host.ask(calls.empty_trash())) is not None:
             self._deleted.clear()
-            deleted = counted(
-                "One picture is permanently deleted.", "{number} pictures are permanently deleted.", emptied
-            )
+            deleted = counted("One image is permanently deleted.", "{number} images are permanently deleted.", emptied)
             self.say(deleted)
 
     # --- the clipboard ------------------------------------------------------------------------------------------------
@@ -684,7 +682,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         if self._copied:
             self._show_copied()
         else:
-            self.say(tr("Nothing was copied yet: {key} copies a picture's infotext.", key=self.key("copy_parameters")))
+            self.say(tr("Nothing was copied yet: {key} copies an image's infotext.", key=self.key("copy_parameters")))
 
     def _show_copied(self) -> None:
         from sdterm.tui.screens.plain import Plain

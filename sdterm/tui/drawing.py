@@ -138,7 +138,7 @@ class Drawing:
         from sdterm.tui.hires import as_img2img, as_second_pass, begins_with_noise
 
         if not picture.is_image or not picture.infotext:
-            self._shell.say(tr("Picture {picture} has no parameters.", picture=picture.id))
+            self._shell.say(tr("Image {image} has no parameters.", image=picture.id))
             return
         if (drawn := await self._filling.recalled(picture.infotext)) is None:
             return
@@ -152,7 +152,7 @@ class Drawing:
             if digest := await begin_with(picture):
                 await self.submit({**plain, **as_img2img(drawn, given, picture, digest)})
         elif drawn.get("hires"):
-            self._shell.say(tr("Picture {picture} is a hires version already.", picture=picture.id))
+            self._shell.say(tr("Image {image} is a hires version already.", image=picture.id))
         else:
             await self.submit({**plain, **as_second_pass(drawn, given)}, picture)
 
@@ -260,16 +260,16 @@ class Drawing:
                 self._shell.say(tr("#{job} is cancelled.", job=job))
             case Cancelled(images=images):
                 stopped = counted(
-                    "#{job} stopped; its finished picture is saved.",
-                    "#{job} stopped; {number} finished pictures are saved.",
+                    "#{job} stopped; its finished image is saved.",
+                    "#{job} stopped; {number} finished images are saved.",
                     images,
                     job=job,
                 )
                 self._shell.say(stopped)
             case Paused(images=images):
                 waits = counted(
-                    "#{job} waits; one picture is finished.",
-                    "#{job} waits; {number} pictures are finished.",
+                    "#{job} waits; one image is finished.",
+                    "#{job} waits; {number} images are finished.",
                     images,
                     job=job,
                 )
@@ -287,7 +287,7 @@ class Drawing:
         if images == 1:
             return tr("#{job} done in {time}: {file}", job=job, time=took, file=file)
         return tr(
-            "#{job} done in {time}: {images} pictures, the last is {file}", job=job, time=took, images=images, file=file
+            "#{job} done in {time}: {images} images, the last is {file}", job=job, time=took, images=images, file=file
         )
 
     def _ring(self) -> None:
@@ -327,7 +327,7 @@ class Drawing:
             self._shell.say(tr("Nothing is running."))
             return
         self._stop_after = True
-        self._shell.say(tr("Stops after this picture."))
+        self._shell.say(tr("Stops after this image."))
 
     def _fail(self, job: int | None, event: Any) -> None:
         from sdterm.tui.remedies import remedies

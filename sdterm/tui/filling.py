@@ -76,10 +76,10 @@ class Filling:
             "parameters": fields.keys() - texts - {"seed"},
         }[part]
         names = {
-            "all": tr("load picture {number}", number=picture),
-            "seed": tr("seed of picture {number}", number=picture),
-            "prompt": tr("prompts of picture {number}", number=picture),
-            "parameters": tr("parameters of picture {number}", number=picture),
+            "all": tr("load image {number}", number=picture),
+            "seed": tr("seed of image {number}", number=picture),
+            "prompt": tr("prompts of image {number}", number=picture),
+            "parameters": tr("parameters of image {number}", number=picture),
         }
         self.take({name: fields[name] for name in wanted}, names[part])
         if part == "all":

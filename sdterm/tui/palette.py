@@ -71,7 +71,7 @@ class Palette(HasShell, ModalScreen[None]):
         with Vertical(classes="dialog palette") as dialog:
             dialog.border_title = tr("Commands")
             dialog.border_subtitle = tr("Enter does it, Esc leaves.")
-            line = Input(compact=True, placeholder=tr("a command, setting, theme, sampler, model, picture …"))
+            line = Input(compact=True, placeholder=tr("a command, setting, theme, sampler, model, image …"))
             line.cursor_blink = False
             yield line
             options = Options(markup=False, compact=True)
@@ -192,7 +192,9 @@ class Palette(HasShell, ModalScreen[None]):
     def _choose(self, field: str, name: str) -> None:
         form = self.shell.form
         form.change(form.draft.but(**{field: name}))
-        self.shell.say(tr("{name} is in the form now; {key} draws with it.", name=name, key=self.shell.key("generate")))
+        self.shell.say(
+            tr("{name} is in the form now; {key} generates with it.", name=name, key=self.shell.key("generate"))
+        )
 
     def _picture(self, picture: Picture) -> Command:
         name = (
@@ -202,7 +204,7 @@ class Palette(HasShell, ModalScreen[None]):
         )
         prompt = printable(picture.infotext.split("\n")[0], 200)
         run = partial(self.app.post_message, Fill(picture.infotext, "all"))
-        return Command(tr("Picture"), name, prompt, run, "recent load picture seed image")
+        return Command(tr("Image"), name, prompt, run, "recent load picture seed image")
 
     # --- finding ------------------------------------------------------------------------------------------------------
 

@@ -8,14 +8,14 @@ from typing import Any
 from textual.screen import Screen
 
 ABOUT: Mapping[str, str] = {
-    "prompt": "Write here what to draw, then generate. Tab goes to the next field.",
-    "field": "Up and down step it, letters search its list, 512+64 is a sum. Enter opens the list, or draws.",
-    "pictures": "The arrow keys choose a picture, and these keys are about the chosen one.",
-    "gallery": "Every picture on disk. Up and down choose one; Enter takes all of it into the form.",
-    "compare": "Two pictures side by side, and only the parameters that differ. Space flips between them.",
+    "prompt": "Write here what to generate. Tab goes to the next field.",
+    "field": "Up and down step it, letters search its list, 512+64 is a sum. Enter opens the list, or generates.",
+    "pictures": "The arrow keys choose an image, and these keys are about the chosen one.",
+    "gallery": "Every image on disk. Up and down choose one; Enter takes all of it into the form.",
+    "compare": "Two images side by side, and only the parameters that differ. Space flips between them.",
     "mask": "What is covered is inpainted. Arrows move, Shift or a number goes further; its key ends a shape.",
-    "queue": "Jobs in the order in which they are drawn, then those that ended.",
-    "models": "Model files by kind, Tab goes to the next list. Enter draws with the chosen one from now on.",
+    "queue": "Jobs in the order in which they run, then those that ended.",
+    "models": "Model files by kind, Tab goes to the next list. Enter uses the chosen one from now on.",
     "settings": "Each setting, its value and where that comes from. Enter changes it.",
     "extensions": "What others wrote. Enter switches the chosen extension on or off.",
 }

@@ -45,7 +45,7 @@ def no_files_here(settings: Settings) -> str:
     """Why no file is read that somebody names; empty if it is. A page is open to others than the owner of the files."""
     if not settings["in_page"]:
         return ""
-    return tr("In a web page, no files can be read by their paths. A saved picture has a number, like #12.")
+    return tr("In a web page, no files can be read by their paths. A saved image has a number, like #12.")
 
 
 def infotext_in(text: str, *, reads_files: bool = True) -> str | None:

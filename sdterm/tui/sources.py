@@ -136,7 +136,7 @@ class Sources:
     def _say_taken(self, name: str, *more: str) -> None:
         keys = {key: self._shell.key(key) for key in ("generate", "more_options", "undo")}
         taken = tr(
-            "{name} is the init image: {generate} draws from it, {more} has its parameters.",
+            "{name} is the init image: {generate} starts from it, {more} has its parameters.",
             name=name,
             generate=keys["generate"],
             more=keys["more_options"],
@@ -209,7 +209,7 @@ class Sources:
         if source:
             self._shell.compare_with_source([source, picture], files)
         else:
-            self._shell.say(tr("Picture {picture} was not made from another one.", picture=picture.id))
+            self._shell.say(tr("Image {image} was not made from another one.", image=picture.id))
 
     async def _without_second_pass(self, picture: Picture, first_pass: FirstPassOf | None) -> Picture | None:
         """What was kept of its first pass, the picture that it went on from, or one that was drawn just like that."""
@@ -245,7 +245,7 @@ class Sources:
             if text is not None:
                 self._desk.run_worker(self.give(field, text))
 
-        hint = tr("A path, or a picture's number like #12")
+        hint = tr("A path, or an image's number like #12")
         self._desk.app.push_screen(Type(tr(field.label), begun, hint=hint, goes_on=True), typed)
 
     async def give(self, field: Field, text: str) -> None:

@@ -22,7 +22,7 @@ TROUBLES: Mapping[str, str] = {
     "not_a_number": "not a number",
     "bad_request": "bad request",
     "bad_model": "bad model file",
-    "bad_input": "bad picture",
+    "bad_input": "bad image",
     "internal": "internal error",
     "worker_died": "process died",
     "worker_hung": "process stuck",
@@ -183,7 +183,7 @@ def _preparing(state: State) -> str:
         return said
     if state.starting:
         if state.starting == "auto":  # nobody knows before it is there
-            return tr("starting the process that draws")
+            return tr("starting the worker")
         return tr("starting the {device} process", device="CPU" if state.starting.startswith("cpu") else "GPU")
     return tr("preparing")
 

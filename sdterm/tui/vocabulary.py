@@ -18,7 +18,7 @@ class Named(NamedTuple):
 NAMES: Mapping[str, Named] = {
     "generate": Named("Generate", "Generate", "draw create make image picture run start submit txt2img"),
     "stop": Named("Generate", "Stop", "interrupt cancel abort halt end"),
-    "stop_after": Named("Generate", "Stop after this picture", "interrupt skip end last"),
+    "stop_after": Named("Generate", "Stop after this image", "interrupt skip end last"),
     "lock_seed": Named("Generate", "Lock seed", "reuse keep fix fixed random unlock"),
     "reroll": Named("Generate", "New seed", "reroll random another dice"),
     "walk_up": Named("Generate", "Seed plus one", "next walk up"),
@@ -43,30 +43,30 @@ NAMES: Mapping[str, Named] = {
     ),
     "complete": Named("Prompt", "Complete", "autocomplete suggest tags styles networks lora embeddings"),
     "fix": Named("Prompt", "Fix", "mend repair syntax warning brackets trap"),
-    "load": Named("Picture", "Load everything", "send parameters use take restore settings"),
-    "img2img": Named("Picture", "Send to img2img", "init image source start i2i picture"),
-    "mask_picture": Named("Picture", "Send to inpaint", "draw a mask inpainting paint brush region area detail repair"),
-    "hires": Named("Picture", "Hires fix", "hires fix larger bigger resolution detail second pass"),
-    "upscale": Named("Picture", "Upscale it (extras)", "upscaler larger bigger enlarge resolution extras esrgan"),
-    "before_after": Named("Picture", "Before and after", "source original flip difference init image"),
-    "take_seed": Named("Picture", "Take its seed", "reuse use"),
-    "take_prompt": Named("Picture", "Take its prompts", "reuse use words text"),
-    "take_parameters": Named("Picture", "Take its parameters", "reuse use settings"),
-    "repeat": Named("Picture", "Generate it again", "repeat same redo"),
-    "vary": Named("Picture", "Vary it", "variations similar variants"),
-    "copy_parameters": Named("Picture", "Copy infotext", "clipboard yank parameters generation data"),
-    "copy_prompt": Named("Picture", "Copy prompt", "clipboard yank words text"),
-    "open_in_tab": Named("Picture", "Open in a new tab", "full size browser window save download"),
-    "copy_path": Named("Picture", "Copy path", "clipboard yank file name location where saved folder"),
-    "copy_by_hand": Named("Picture", "Select by hand", "copy copied selection mouse tmux text"),
-    "empty_trash": Named("Picture", "Empty trash", "purge clean disk space deleted rubbish bin for good"),
+    "load": Named("Image", "Load everything", "send parameters use take restore settings"),
+    "img2img": Named("Image", "Send to img2img", "init image source start i2i picture"),
+    "mask_picture": Named("Image", "Send to inpaint", "draw a mask inpainting paint brush region area detail repair"),
+    "hires": Named("Image", "Hires fix", "hires fix larger bigger resolution detail second pass"),
+    "upscale": Named("Image", "Upscale it (extras)", "upscaler larger bigger enlarge resolution extras esrgan"),
+    "before_after": Named("Image", "Before and after", "source original flip difference init image"),
+    "take_seed": Named("Image", "Take its seed", "reuse use"),
+    "take_prompt": Named("Image", "Take its prompts", "reuse use words text"),
+    "take_parameters": Named("Image", "Take its parameters", "reuse use settings"),
+    "repeat": Named("Image", "Generate it again", "repeat same redo"),
+    "vary": Named("Image", "Vary it", "variations similar variants"),
+    "copy_parameters": Named("Image", "Copy infotext", "clipboard yank parameters generation data"),
+    "copy_prompt": Named("Image", "Copy prompt", "clipboard yank words text"),
+    "open_in_tab": Named("Image", "Open in a new tab", "full size browser window save download"),
+    "copy_path": Named("Image", "Copy path", "clipboard yank file name location where saved folder"),
+    "copy_by_hand": Named("Image", "Select by hand", "copy copied selection mouse tmux text"),
+    "empty_trash": Named("Image", "Empty trash", "purge clean disk space deleted rubbish bin for good"),
     "preview_mode": Named(
-        "Picture", "Preview mode", "pictures images graphics sixel kitty half blocks off hide show live"
+        "Image", "Preview mode", "pictures images graphics sixel kitty half blocks off hide show live"
     ),
-    "show_preview": Named("Picture", "Large picture", "zoom fullscreen full big enlarge view preview image only"),
+    "show_preview": Named("Image", "Large image", "zoom fullscreen full big enlarge view preview image only"),
     "filter": Named("Gallery", "Filter", "search find"),
     "thumbnails": Named("Gallery", "Wall", "thumbnails small pictures grid tiles list table"),
-    "large": Named("Gallery", "Large picture", "zoom fullscreen full big enlarge view preview image only"),
+    "large": Named("Gallery", "Large image", "zoom fullscreen full big enlarge view preview image only"),
     "sort": Named("Gallery", "Sort by the next column", "order ascending descending by"),
     "sort_back": Named("Gallery", "Reverse the order", "sort ascending descending other way newest oldest"),
     "fold": Named("Gallery", "Fold this job", "unfold collapse expand open batch group"),
@@ -108,7 +108,7 @@ NAMES: Mapping[str, Named] = {
     "quit": Named("sdterm", "Quit", "exit leave close detach bye"),
 }
 """By the action's id."""
-_GROUPS = {"prompt": "Prompt", "pictures": "Picture", "gallery": "Gallery", "queue": "Queue", "models": "Model"}
+_GROUPS = {"prompt": "Prompt", "pictures": "Image", "gallery": "Gallery", "queue": "Queue", "models": "Model"}
 
 
 def unnamed(action: Action) -> Named:

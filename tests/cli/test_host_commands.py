@@ -70,7 +70,7 @@ def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path:
     assert [line.split()[-1] for line in found.stdout.splitlines()] == paths[::-1]
     assert "scp " in found.stderr and paths[0] in found.stderr
     archive = tmp_path / "my owls.zip"
-    assert "3 pictures are in" in sdterm("gallery", "owl", "--export", str(archive)).stdout
+    assert "3 images are in" in sdterm("gallery", "owl", "--export", str(archive)).stdout
     assert sorted(zipfile.ZipFile(archive).namelist()) == sorted(Path(path).name for path in paths)
     assert "is there already" in sdterm("gallery", "owl", "--export", str(archive)).stderr
     assert sdterm("gallery", "nothing has these words").stdout == ""

@@ -63,7 +63,7 @@ def test_outside_the_mask_nothing_changes(sdterm: Run, tmp_path: Path) -> None:
         (("--init", "page.png"), "page.png is not an image that sdterm can read: PNG, JPEG"),
         (("--init", "pipe.png"), "pipe.png cannot be read"),
         (("--init", "."), ". cannot be read"),
-        (("--init", "#999999"), "--init #999999 cannot be used. There is no picture 999999."),
+        (("--init", "#999999"), "--init #999999 cannot be used. There is no image 999999."),
         (("--init", "#1", "--local"), "leave out --local"),
         (("--init", "large.png"), "large.png has too many pixels; the limit is 67,108,864."),
         (("--init", "-", "--mask", "-"), "Standard input can be read once only, but it is --init and --mask."),
@@ -111,4 +111,4 @@ def test_the_pictures_of_a_folder_are_drawn_in_order_and_keep_their_names(sdterm
 def test_a_folder_without_pictures_is_told(sdterm: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
     done = sdterm("img2img", str(tmp_path), "a lake")
-    assert done.returncode == 2 and "has no picture that can be read" in done.stderr
+    assert done.returncode == 2 and "has no image that can be read" in done.stderr

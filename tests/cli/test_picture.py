@@ -179,4 +179,4 @@ def test_a_job_whose_picture_is_gone_is_told_without_it(start: Start) -> None:
     saved(start(*WORDS, TERM="foot")).unlink()
     terminal = start("attach", TERM="foot")
     saved(terminal)
-    assert "The picture cannot be shown: No such file or directory." in terminal.sent and "\x1bP" not in terminal.sent
+    assert "The image cannot be shown: No such file or directory." in terminal.sent and "\x1bP" not in terminal.sent

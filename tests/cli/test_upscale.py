@@ -36,7 +36,7 @@ def test_files_and_pictures_of_the_gallery_become_larger(sdterm: Run, data: Path
     assert image["infotext"].endswith("Postprocess upscaler: Lanczos, Postprocess upscaler 2: Lanczos")
     shown = sdterm("info", f"#{number}")
     assert "Postprocess upscaler: rrdb-x2" in shown.stdout, shown.stderr
-    assert "There is no picture 999999." in sdterm("info", "#999999").stderr
+    assert "There is no image 999999." in sdterm("info", "#999999").stderr
 
 
 def test_it_needs_no_host(sdterm: Run, photo: Path, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_it_needs_no_host(sdterm: Run, photo: Path, tmp_path: Path) -> None:
         (("--local", "--detach"), "--detach needs the host"),
         (("#1", "--local"), "#1 is a picture of the gallery, which the host has"),
         (("missing.png",), "missing.png cannot be read: No such file or directory"),
-        (("#999999",), "There is no picture 999999."),
+        (("#999999",), "There is no image 999999."),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(arguments: tuple[str, ...], said: str, sdterm: Run, photo: Path) -> None:

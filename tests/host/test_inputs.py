@@ -165,7 +165,7 @@ def test_a_job_whose_picture_is_not_there_is_refused_with_the_field(http: httpx.
         ({"upscale_images": ["e" * 64]}, "request.upscale_images"),
     ):
         told, message = problem(http.post("jobs", json={"request": {"prompt": "a lake", **fields}}), 422)
-        assert told == field and "names a picture that does not exist here (eeeeeeeeeeee…). Upload it first." in message
+        assert told == field and "names an image that does not exist here (eeeeeeeeeeee…). Upload it first." in message
 
 
 def test_what_a_job_names_stays_and_goes_with_it(host: Client, folder: Path) -> None:

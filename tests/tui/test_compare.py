@@ -165,7 +165,7 @@ def test_of_three_one_is_rejected_and_one_kept(drawn: Running) -> None:
         await until(pilot, lambda: app.screen is screen, "help goes back to the comparison")
         await pilot.press("k")
         assert app.screen is app.desk and [*app.marks] in ([ids[0]], [ids[2]])
-        kept = f"Only picture {next(iter(app.marks))} is marked now."
+        kept = f"Only image {next(iter(app.marks))} is marked now."
         await until(pilot, lambda: kept in text_of(app.desk.query_one(Note)), "what was kept")
 
     drive(drawn, act)
@@ -204,13 +204,13 @@ def test_the_trash_is_emptied_once_that_is_agreed_to(drawn: Running) -> None:
         await until(pilot, lambda: len(host.client.trash()) == 1, "it is in the trash")
         await pilot.press("ctrl+p")
         await pilot.press(*"purge", "enter")
-        await until(pilot, lambda: isinstance(app.screen, Ask) and "One picture, 0.0 MB." in screen_text(app), "asked")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and "One image, 0.0 MB." in screen_text(app), "asked")
         await pilot.press("escape")
         assert len(host.client.trash()) == 1
         await pilot.press("U")
         await until(pilot, lambda: isinstance(app.screen, Ask), "asked again")
         await pilot.press("y")
-        await until(pilot, lambda: "One picture is permanently deleted." in text_of(app.desk.query_one(Note)))
+        await until(pilot, lambda: "One image is permanently deleted." in text_of(app.desk.query_one(Note)))
         assert host.client.trash() == []
 
     drive(drawn, act)

@@ -118,7 +118,7 @@ def test_loading_a_picture_is_a_step_and_typing_another(host: Running) -> None:
         await pilot.press("ctrl+z")
         assert (note(app), app.form.draft.prompt) == ("Undone: typing.", "the lake")
         await pilot.press("ctrl+z")
-        assert note(app) == f"Undone: load picture {picture.id}."
+        assert note(app) == f"Undone: load image {picture.id}."
         assert app.form.draft.prompt == "mine" and "seed" not in app.form.draft.fields
 
     drive(host, act)
@@ -152,7 +152,7 @@ def test_the_history_shows_what_was_drawn_of_each_prompt(host: Running) -> None:
         await pilot.press("ctrl+r")
         await until(pilot, lambda: isinstance(app.screen, PickPrompt), "the list")
         view = app.screen.query_one(PictureView)
-        await until(pilot, lambda: "no picture" in text_of(view), "nothing, of the newest")
+        await until(pilot, lambda: "no image" in text_of(view), "nothing, of the newest")
         await pilot.press("down")
         await until(
             pilot, lambda: str(picture.id) in text_of(view) and blocks_in(text_of(view)), "the picture of the other"

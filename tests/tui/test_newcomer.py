@@ -50,7 +50,7 @@ def test_ten_minutes(tmux: Tmux, host: Running) -> None:
     tmux.write("a castle on a hill")
     draw(tmux, 1)
     tmux.press("F8")
-    tmux.until(r"#2 done in .*5 pictures, the last is")
+    tmux.until(r"#2 done in .*5 images, the last is")
 
     # any two of them side by side
     tmux.press("M-2")

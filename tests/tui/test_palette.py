@@ -50,8 +50,8 @@ WORDS = {
     "gallery": "Gallery",
     "log": "Messages",
     "errors": "Messages",
-    "fullscreen": "Large picture",
-    "zoom": "Large picture",
+    "fullscreen": "Large image",
+    "zoom": "Large image",
     "loop": "Generate forever",
     "fg job": "Suspend to the shell",
     "fg": "Suspend to the shell",
@@ -104,7 +104,7 @@ def test_it_knows_the_words_that_users_type(drawn: Running) -> None:
 
 def test_the_gallery_has_its_commands_in_it(drawn: Running) -> None:
     words = {
-        "zoom": "Large picture",
+        "zoom": "Large image",
         "wall": "Wall",
         "thumbnails": "Wall",
         "columns": "Columns",

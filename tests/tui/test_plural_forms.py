@@ -9,7 +9,7 @@ from sdterm.tui.language import Pack, counted, tr, use
 from sdterm.tui.plural_forms import categories, category
 from sdterm.tui.texts import faults
 
-ONE, MANY = "One picture, {size} MB.", "{number} pictures, {size} MB."
+ONE, MANY = "One image, {size} MB.", "{number} images, {size} MB."
 RUSSIAN = {"one": "{number} картинка, {size} МБ.", "few": "{number} картинки, {size} МБ.", "many": "{number} картинок."}
 
 
@@ -76,7 +76,7 @@ def test_a_language_without_a_singular_says_the_same_of_one() -> None:
 
 
 def test_what_lacks_forms_of_its_language_is_a_fault() -> None:
-    one, many = "One picture is permanently deleted.", "{number} pictures are permanently deleted."
+    one, many = "One image is permanently deleted.", "{number} images are permanently deleted."
     assert many in faults({many: "{number} картинок"}, "ru")["plural forms"]
     assert many in faults({many: {"one": "x", "few": "{number}"}}, "ru")["plural forms"]
     assert many in faults({many: {"one": "x", "few": "{nr}", "many": "{number}"}}, "ru")["names differ"]

@@ -56,7 +56,7 @@ def drawn(host: Running) -> Running:
 def test_an_empty_gallery_and_queue_say_which_key_fills_them(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f3")
-        await until(pilot, lambda: "Nothing drawn yet: F2" in note(app))
+        await until(pilot, lambda: "No images yet: F2" in note(app))
         await pilot.press("f4")
         await until(pilot, lambda: "The queue is empty: F2" in screen_text(app))
         assert "o Pin  d Drain" in text_of(app.screen.query_one(KeyBar)), "where there is room"

@@ -55,7 +55,7 @@ def test_the_first_job_says_from_its_first_second_what_is_done(host: Running, mo
         await until(pilot, lambda: app.state.host == "up")
         said.update(app.status())
         await pilot.press("f5")
-        await until(pilot, lambda: says("starting the process that draws"))
+        await until(pilot, lambda: says("starting the worker"))
         await until(pilot, lambda: says("/20 ["), "a step")
         assert says("idle")  # before
 

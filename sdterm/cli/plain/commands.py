@@ -28,7 +28,7 @@ class Command:
 def _more(talk: Dialogue, words: str) -> None:
     go_on, talk.more = talk.more, None
     if not go_on:
-        raise WrongWordsError(tr("There is no list to go on with."))
+        raise WrongWordsError(tr("There is no list to continue."))
     go_on()
 
 
@@ -37,7 +37,7 @@ def _help(talk: Dialogue, words: str) -> None:
     for command in shown:
         talk.say(f"{command.name} {command.usage}".rstrip() + f": {tr(command.sentence)}")
     if not words:
-        talk.say(tr("Without PICTURE, the command uses the picked picture, or the newest one."))
+        talk.say(tr("Without IMAGE, the command uses the picked image, or the newest one."))
 
 
 def _quit(talk: Dialogue, words: str) -> None:
@@ -53,9 +53,7 @@ COMMANDS = (
     ),
     Command("negative", "[TEXT]", message("Change the negative prompt; a hyphen clears it."), drawing.negative),
     Command("set", "[NAME VALUE]", message("Change a parameter, for example: set steps 30."), parameters.change),
-    Command(
-        "pick", "[NAME|PICTURE]", message("Choose a parameter's value from a list, or a picture."), parameters.pick
-    ),
+    Command("pick", "[NAME|IMAGE]", message("Choose a parameter's value from a list, or an image."), parameters.pick),
     Command(
         "values", "[all]", message("Show the prompts and the main parameters; all: every parameter."), parameters.values
     ),
@@ -63,26 +61,24 @@ COMMANDS = (
     Command("undo", "", message("Undo the last change of prompts and parameters."), parameters.undo),
     Command("redo", "", message("Redo what was undone."), parameters.redo),
     Command("prompts", "[NUMBER]", message("List earlier prompts; a number loads that one."), parameters.prompts),
-    Command("vary", "[PICTURE]", message("Generate five variations of a picture."), drawing.vary),
-    Command("again", "[PICTURE]", message("Generate a picture again."), drawing.again),
-    Command("hires", "[PICTURE]", message("Run hires fix on a picture."), drawing.hires),
-    Command("show", "[PICTURE]", message("Show how a picture was made, and where its file is."), pictures.show),
-    Command("load", "[PICTURE]", message("Load a picture's prompts and parameters."), pictures.load),
-    Command(
-        "compare", "PICTURE PICTURE ...", message("Show which parameters differ between pictures."), pictures.compare
-    ),
-    Command("gallery", "[WORDS]", message("List the saved pictures, or those that match a filter."), pictures.gallery),
-    Command("delete", "PICTURE", message("Move a picture to the trash."), pictures.delete),
-    Command("restore", "PICTURE", message("Bring a picture back from the trash."), pictures.restore),
+    Command("vary", "[IMAGE]", message("Generate five variations of an image."), drawing.vary),
+    Command("again", "[IMAGE]", message("Generate an image again."), drawing.again),
+    Command("hires", "[IMAGE]", message("Run hires fix on an image."), drawing.hires),
+    Command("show", "[IMAGE]", message("Show how an image was made, and where its file is."), pictures.show),
+    Command("load", "[IMAGE]", message("Load an image's prompts and parameters."), pictures.load),
+    Command("compare", "IMAGE IMAGE ...", message("Show which parameters differ between images."), pictures.compare),
+    Command("gallery", "[WORDS]", message("List the saved images, or those that match a filter."), pictures.gallery),
+    Command("delete", "IMAGE", message("Move an image to the trash."), pictures.delete),
+    Command("restore", "IMAGE", message("Restore an image from the trash."), pictures.restore),
     Command("queue", "", message("List the jobs."), jobs.queue),
     Command("watch", "[JOB]", message("Follow a job; Control C stops following it."), jobs.watch),
     Command("pause", "[JOB]", message("Pause a job, or the whole queue."), jobs.pause),
     Command("resume", "[JOB]", message("Resume a job, or the queue."), jobs.resume),
     Command("cancel", "JOB", message("Cancel a job."), jobs.cancel),
     Command("retry", "JOB", message("Retry a failed job."), jobs.retry),
-    Command("more", "", message("Go on with the last list."), _more),
+    Command("more", "", message("Continue the last list."), _more),
     Command("help", "[COMMAND]", message("Tell the commands."), _help),
-    Command("quit", "", message("Leave. What is queued goes on."), _quit),
+    Command("quit", "", message("Leave. Queued jobs continue."), _quit),
 )
 
 
@@ -116,7 +112,7 @@ def run(talk: Dialogue) -> int:
             failed = not _obey(talk, line) or failed
         except EOFError:
             break
-    talk.say(tr("Goodbye. What is queued goes on."))
+    talk.say(tr("Goodbye. Queued jobs continue."))
     return EXIT_FAILED if failed and not talk.lines.is_typed else 0
 
 
@@ -129,7 +125,7 @@ def _obey(talk: Dialogue, line: str) -> bool:
         _command(name.casefold()).act(talk, words.strip())
     except KeyboardInterrupt:
         talk.say("")
-        talk.say(tr("Stopped. What is queued goes on."))
+        talk.say(tr("Stopped. Queued jobs continue."))
     except SdtermError as error:
         talk.say(said(str(error)))
         return False

@@ -91,7 +91,7 @@ class Dialogue:
     @contextmanager
     def host(self) -> Iterator[Client]:
         """The host, which is started where there is none."""
-        starting = partial(self.say, tr("Starting the process that draws. This takes some seconds."))
+        starting = partial(self.say, tr("Starting the worker. This takes some seconds."))
         with connect(self.settings, check=True, starting=starting) as host:
             yield host
 
@@ -110,7 +110,7 @@ class Dialogue:
     def recalled(self, picture: Picture) -> dict[str, Any]:
         """The request fields that a picture's infotext says."""
         if not picture.infotext:
-            raise WrongWordsError(tr("Picture {picture} has no parameters.", picture=picture.id))
+            raise WrongWordsError(tr("Image {image} has no parameters.", image=picture.id))
         if self._names is None:
             self.learn()
         assert self._names is not None
@@ -130,7 +130,7 @@ class Dialogue:
                 return host.picture(self.picture)
             found = next((each for each in host.pictures(limit=20).pictures if each.is_image), None)
         if not found:
-            raise WrongWordsError(tr("Nothing was drawn yet."))
+            raise WrongWordsError(tr("Nothing was generated yet."))
         return found
 
     # --- drawing ------------------------------------------------------------------------------------------------------
@@ -162,9 +162,9 @@ class Dialogue:
             self.picture = found[0].id
             ids = sorted(each.id for each in found)
             self.say(
-                tr("It is picture {picture}.", picture=ids[0])
+                tr("It is image {image}.", image=ids[0])
                 if len(ids) == 1
-                else tr("They are pictures {first} to {last}.", first=ids[0], last=ids[-1])
+                else tr("They are images {first} to {last}.", first=ids[0], last=ids[-1])
             )
         if isinstance(spoken.end, Failed) and self.lines.is_typed:
             self._offer_remedies(job, spoken.end)
@@ -209,5 +209,5 @@ def number(words: str) -> int:
     """`12` or `#12`. Raises WrongWordsError."""
     found = whole_number(words.strip().removeprefix("#"))
     if not 0 < found < 2**53:
-        raise WrongWordsError(tr("{words} is no number of a picture or job.", words=repr(words)))
+        raise WrongWordsError(tr("{words} is not the number of an image or job.", words=repr(words)))
     return found

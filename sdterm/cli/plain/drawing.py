@@ -34,7 +34,7 @@ def _asked_prompt(talk: Dialogue, question: str, now: str, before: Sequence[str]
 def vary(talk: Dialogue, words: str) -> None:
     picture = talk.meant(words)
     fields = varied(talk.recalled(picture), talk.form.values()["variation_strength"])
-    talk.say(tr("Variations of picture {picture}.", picture=picture.id))
+    talk.say(tr("Variations of image {image}.", image=picture.id))
     talk.draw({**talk.settings.job_fields(), **fields})
 
 
@@ -51,6 +51,6 @@ def hires(talk: Dialogue, words: str) -> None:
     if not is_from_noise:
         talk.draw({**plain, **as_img2img(drawn, given, picture, digest)})
     elif drawn.get("hires"):
-        raise WrongWordsError(tr("Picture {picture} is a hires version already.", picture=picture.id))
+        raise WrongWordsError(tr("Image {image} is a hires version already.", image=picture.id))
     else:
         talk.draw({**plain, **as_second_pass(drawn, given)}, picture)

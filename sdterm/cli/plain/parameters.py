@@ -39,7 +39,7 @@ def _give(talk: Dialogue, field: Field, text: str) -> None:
     if field.kind == "input":
         if text == "-":
             raise WrongWordsError(
-                tr("Standard input has your commands. Name a file, or a picture by its number, like #12.")
+                tr("Standard input has your commands. Name a file, or an image by its number, like #12.")
             )
         with talk.host() as host:
             digest = digest_of(text, host.put_input, host)
@@ -85,7 +85,7 @@ def _told(talk: Dialogue, field: Field) -> str:
 
 
 def pick(talk: Dialogue, words: str) -> None:
-    words = words or talk.ask(tr("What to pick, like sampler, scheduler, model, size, styles, or a picture's number:"))
+    words = words or talk.ask(tr("What to pick, like sampler, scheduler, model, size, styles, or an image's number:"))
     if re.fullmatch(r"#?\d+", words):
         picture = talk.meant(words)
         talk.picture = picture.id
@@ -145,7 +145,7 @@ def prompts(talk: Dialogue, words: str) -> None:
         talk.say(tr("Prompt: {prompt}", prompt=entry.prompt))
         return
     lines = [f"{at}. {printable(entry.prompt, 300)}" for at, entry in enumerate(entries, 1)]
-    talk.say_list(lines or [tr("No prompt was drawn yet.")])
+    talk.say_list(lines or [tr("No prompt was used yet.")])
 
 
 @cache

@@ -17,10 +17,10 @@ def gallery(talk: Dialogue, words: str, cursor: str | None = None) -> None:
     for picture in page.pictures:
         talk.say(of_picture(picture))
     if not page.pictures:
-        talk.say(tr("No picture matches.") if words else tr("There is no picture yet."))
+        talk.say(tr("No image matches.") if words else tr("There is no image yet."))
     if page.next:
         talk.more = partial(gallery, talk, words, page.next)
-        talk.say(tr("`more` goes on."))
+        talk.say(tr("`more` continues."))
 
 
 def show(talk: Dialogue, words: str) -> None:
@@ -35,36 +35,36 @@ def show(talk: Dialogue, words: str) -> None:
 
 def load(talk: Dialogue, words: str) -> None:
     picture = talk.meant(words)
-    talk.form.fill(talk.recalled(picture), tr("load picture {number}", number=picture.id))
-    talk.say(tr("What picture {picture} was drawn with is in the form; `undo` takes it back.", picture=picture.id))
+    talk.form.fill(talk.recalled(picture), tr("load image {number}", number=picture.id))
+    talk.say(tr("The prompts and parameters of image {image} are loaded; `undo` takes them back.", image=picture.id))
 
 
 def compare(talk: Dialogue, words: str) -> None:
     named_pictures = words.replace(",", " ").split()
     if len(named_pictures) < 2:
-        raise WrongWordsError(tr("Name two pictures or more, like: compare 12 13."))
+        raise WrongWordsError(tr("Name two images or more, like: compare 12 13."))
     with talk.host() as host:
         pictures = [host.picture(number(each)) for each in named_pictures]
         files = [host.file(each.id) for each in pictures] if len(pictures) == 2 else []
     rows = differing([picture.infotext for picture in pictures])
     if not rows:
-        talk.say(tr("They were drawn with the same parameters."))
+        talk.say(tr("They were generated with the same parameters."))
     for name, values in rows.items():
         talk.say(f"{printable(name, 60)}:")
         for picture, value in zip(pictures, values, strict=True):
-            talk.say(tr("Picture {picture}: {value}", picture=picture.id, value=value or tr("not set")))
+            talk.say(tr("Image {image}: {value}", image=picture.id, value=value or tr("not set")))
     if files:
         talk.say(measured(*files))
 
 
 def delete(talk: Dialogue, words: str) -> None:
-    picture = number(words or talk.ask(tr("Picture:")))
+    picture = number(words or talk.ask(tr("Image:")))
     with talk.host() as host:
         host.delete_picture(picture)
     talk.picture = None if talk.picture == picture else talk.picture
-    talk.say(tr("Picture {picture} is in the trash. `restore {picture}` brings it back.", picture=picture))
+    talk.say(tr("Image {image} is in the trash. `restore {image}` restores it.", image=picture))
 
 
 def restore(talk: Dialogue, words: str) -> None:
     with talk.host() as host:
-        talk.say(of_picture(host.restore_picture(number(words or talk.ask(tr("Picture:"))))))
+        talk.say(of_picture(host.restore_picture(number(words or talk.ask(tr("Image:"))))))

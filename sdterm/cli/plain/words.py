@@ -33,7 +33,7 @@ def of_job(job: JobView) -> str:
 def of_picture(picture: Picture) -> str:
     """`Picture 12, 128 by 128, seed 5, Euler a. Prompt: a red house`"""
     parts = [
-        tr("Picture {picture}", picture=picture.id),
+        tr("Image {image}", image=picture.id),
         *([kind_word(picture)] if kind_word(picture) else []),
         tr("{width} by {height}", width=picture.width, height=picture.height),
     ]
@@ -43,7 +43,7 @@ def of_picture(picture: Picture) -> str:
     if sampler := said.parameters.get("Sampler"):
         parts.append(printable(sampler, 40))
     if picture.missing:
-        parts.append(tr("its file is gone"))
+        parts.append(tr("its file is missing"))
     return f"{', '.join(parts)}. {_prompt(said.prompt)}"
 
 

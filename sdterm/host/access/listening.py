@@ -110,7 +110,7 @@ def _resolved(name: str) -> tuple[int, str]:
         raise ListenError(
             None,
             message(
-                "'{name}' is no address of this machine ({error}). Check --server-name.",
+                "'{name}' is not an address of this machine ({error}). Check --server-name.",
                 name=printable(name),
                 error=error,
             ),
@@ -145,7 +145,9 @@ def _check_pages(settings: Settings, is_local: bool) -> None:
     try:
         pattern = re.compile(settings["cors_allow_origins_regex"] or "(?!)")
     except re.error as error:
-        raise ListenError(None, message("--cors-allow-origins-regex is no pattern: {error}.", error=error)) from error
+        raise ListenError(
+            None, message("--cors-allow-origins-regex is not a pattern: {error}.", error=error)
+        ) from error
     if not is_open(settings, is_local=is_local):
         return
     if {"*", "null"} & {page.strip() for page in settings["cors_allow_origins"]}:
@@ -188,7 +190,7 @@ def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
         raise ListenError(
             None,
             message(
-                "{certificate} and {key} are no certificate with its key, in PEM, without a passphrase ({why}).",
+                "{certificate} and {key} are not a certificate with its key, in PEM, without a passphrase ({why}).",
                 certificate=printable(Path(certificate).name),
                 key=printable(Path(key).name),
                 why=getattr(error, "reason", None) or error,

@@ -13,7 +13,7 @@ def check_saving(wanted: Saving | None, own: Saving) -> None:
         return
     if not _is_within(wanted.folder, own.folder):
         raise _forbidden(
-            "saving.folder", message("Over the network, pictures are saved in the host's outputs folder or below it.")
+            "saving.folder", message("Over the network, images are saved in the host's outputs folder or below it.")
         )
     if wanted.last_infotext not in (None, own.last_infotext):
         raise _forbidden(
@@ -25,7 +25,7 @@ def check_picture(path: str, own: Saving) -> None:
     """Raises ForbiddenError if a picture's file lies outside the host's outputs folder."""
     if not _is_within(Path(path), own.folder):
         raise _forbidden(
-            None, message("This picture is not in the host's outputs folder, so it cannot be had over the network.")
+            None, message("This image is not in the host's outputs folder, so it cannot be read over the network.")
         )
 
 

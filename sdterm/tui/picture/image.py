@@ -47,9 +47,9 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
-        raise PictureError(tr("This picture is too large to be shown here.")) from error
+        raise PictureError(tr("This image is too large to be shown here.")) from error
     except Exception as error:  # Pillow raises whatever a damaged file makes its decoders stumble over
-        raise PictureError(tr("This picture cannot be shown: the file is damaged or no image.")) from error
+        raise PictureError(tr("This cannot be shown: the file is damaged or not an image.")) from error
 
 
 def fit(size: tuple[int, int], columns: int, rows: int, cell: tuple[int, int]) -> tuple[int, int]:
@@ -66,4 +66,4 @@ def _shrunk(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _too_large(width: int, height: int) -> str:
-    return tr("This picture of {width}x{height} pixels is too large to be shown here.", width=width, height=height)
+    return tr("This image of {width}x{height} pixels is too large to be shown here.", width=width, height=height)

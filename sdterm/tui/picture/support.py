@@ -86,8 +86,8 @@ def verdicts(terminal: Terminal, *, among_text: bool = False) -> dict[Protocol, 
     """Of each way to show pictures, whether it can be used here, and why."""
     environ, depth = terminal.environ, _depth(terminal.environ)
     found: dict[Protocol, Verdict] = {
-        "off": Verdict(True, tr("No pictures and no room for them.")),
-        "text": Verdict(True, tr("No pictures, only what is said of them.")),
+        "off": Verdict(True, tr("No images and no room for them.")),
+        "text": Verdict(True, tr("No images, only their captions.")),
     }
     if environ.get("TERM", "") in ("", "dumb", "unknown"):
         silent = Verdict(False, tr("The terminal does not say what it can show."))
@@ -102,7 +102,7 @@ def _characters(environ: Mapping[str, str], depth: Depth) -> dict[Protocol, Verd
         no = Verdict(False, why)
         return {"ascii": Verdict(True, why), "half": no, "quadrant": no, "sextant": no}
     if depth == "mono":
-        half = tr("Pictures are shaded with characters: no colours are wanted here.")
+        half = tr("Images are shaded with characters: no colours are wanted here.")
     else:
         half = tr("Half blocks work in any terminal; this one is not known for more.")
     return {
@@ -131,7 +131,7 @@ def _pixels(way: Protocol, terminal: Terminal, depth: Depth, among_text: bool) -
 
 def _missing_colours(way: Protocol, depth: Depth) -> str:
     if depth == "mono":
-        return tr("Pictures are shaded with characters: no colours are wanted here.")
+        return tr("Images are shaded with characters: no colours are wanted here.")
     if way == "kitty" and depth == "16":
         return tr("{name} needs at least 256 colours.", name=way)
     return ""
@@ -146,9 +146,7 @@ def _in_tmux(way: Protocol, terminal: Terminal) -> Verdict:
         case "kitty":
             if not tmux.passes:
                 hint = "tmux set -g allow-passthrough on"
-                return Verdict(
-                    False, tr("tmux keeps kitty's pictures back; {command} lets them through.", command=hint)
-                )
+                return Verdict(False, tr("tmux keeps kitty's images back; {command} lets them through.", command=hint))
             return _placeholders(tmux.terminal)
         case "sixel":
             if terminal.heard is None or SIXEL not in terminal.heard.abilities:
@@ -159,7 +157,7 @@ def _in_tmux(way: Protocol, terminal: Terminal) -> Verdict:
             return Verdict(
                 True, tr("tmux {version} shows sixel itself, on {name}.", version=tmux.version, name=outside)
             )
-    return Verdict(False, tr("tmux does not know where such a picture would be."))
+    return Verdict(False, tr("tmux does not know where such an image would be."))
 
 
 def _kitty(terminal: Terminal) -> Verdict:
@@ -188,7 +186,7 @@ def _placeholders(name: str) -> Verdict:
     if not called:
         return Verdict(False, tr("The terminal calls itself {name}, not kitty or ghostty.", name=shown))
     if called[1] == "kitty" and (int(called[2]), int(called[3])) < _PLACEHOLDERS:
-        return Verdict(False, tr("This is {name}, and pictures need 0.28.", name=shown))
+        return Verdict(False, tr("This is {name}, and images need 0.28.", name=shown))
     return Verdict(True, tr("This is {name}.", name=shown))
 
 
@@ -201,7 +199,7 @@ def _iterm(terminal: Terminal) -> Verdict:
     if name:
         can = bool(_INLINE_IMAGES.match(name)) and _konsole_is_new_enough(environ)
         said = tr("This is {name}.", name=name)
-        return Verdict(can, said if can else tr("{name} is not known to have iTerm2's pictures.", name=name))
+        return Verdict(can, said if can else tr("{name} is not known to have iTerm2's images.", name=name))
     if known := _called(environ, "iterm"):
         return Verdict(True, tr("This is {name}.", name=known))
     return Verdict(False, tr("The terminal has not said that it has this."))

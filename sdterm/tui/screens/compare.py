@@ -146,7 +146,7 @@ class CompareScreen(PictureActions, BaseScreen):
         shown = self.query_one("#measured", Static)
         shown.update("")
         if left.id == right.id:
-            shown.update(Text(tr("This is one picture.")))
+            shown.update(Text(tr("This is one image.")))
         elif (left.width, left.height) != (right.width, right.height):
             shown.update(Text(tr("Their sizes are not the same, so their pixels cannot be compared.")))
         elif not (left.missing or right.missing):
@@ -219,7 +219,7 @@ class CompareScreen(PictureActions, BaseScreen):
             self.shell.marks[picture.id] = picture
             self.post_message(Marked())
             self.dismiss()
-            self.shell.say(tr("Only picture {picture} is marked now.", picture=picture.id))
+            self.shell.say(tr("Only image {image} is marked now.", image=picture.id))
 
     def action_reject(self) -> None:
         if picture := self.chosen():

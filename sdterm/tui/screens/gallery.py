@@ -288,13 +288,13 @@ class GalleryScreen(BaseScreen):
         self.query_one(FilterLine).learn(values_in(page.pictures))
         if not page.pictures:
             empty = tr("No match: {key}, then clear the filter.", key=self.shell.key("filter"))
-            none = tr("Nothing drawn yet: {key} goes to the prompt.", key=self.shell.key("go_generate"))
+            none = tr("No images yet: {key} goes to the prompt.", key=self.shell.key("go_generate"))
             self.say(empty if query else none)
             self.query_one(ChosenPicture).hint = empty if query else none
 
     def _count(self, total: int) -> None:
         self._total = total
-        title = counted("Gallery  {number} picture", "Gallery  {number} pictures", total)
+        title = counted("Gallery  {number} image", "Gallery  {number} images", total)
         self.table.border_title = self.wall.border_title = title
 
     @on(PictureTable.Shown)
@@ -429,7 +429,7 @@ class GalleryScreen(BaseScreen):
             return
         alone = sum(picture.job == line.picture.job for picture in self.table.pictures) < 2
         if alone:
-            self.say(tr("This picture is alone in its job."))
+            self.say(tr("This image is the only one of its job."))
             return
         self.table.turned ^= {line.picture.job}
         self.table.refold()

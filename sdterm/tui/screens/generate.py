@@ -683,9 +683,9 @@ class GenerateScreen(BaseScreen):
             elif text and refused:
                 self.shell.say(refused)
             elif text:
-                self.shell.say(tr("That is neither an infotext nor a picture that has one."))
+                self.shell.say(tr("That is neither an infotext nor an image that has one."))
 
-        self.app.push_screen(Type(tr("An infotext") if refused else tr("A picture's path, or an infotext")), typed)
+        self.app.push_screen(Type(tr("An infotext") if refused else tr("An image's path, or an infotext")), typed)
 
     @on(InfotextPasted)
     def _offer_pasted(self, event: InfotextPasted) -> None:

@@ -23,7 +23,7 @@ PLACES = {
     "anywhere": "Anywhere",
     "prompt": "In a prompt",
     "field": "In a field of the form",
-    "pictures": "Where a picture is chosen (Recent, Gallery)",
+    "pictures": "Where an image is chosen (Recent, Gallery)",
     "gallery": "Gallery",
     "compare": "Compare",
     "mask": "Mask",
@@ -90,7 +90,7 @@ class HelpScreen(BaseScreen):
     def _terminal(self) -> str:
         found, size = self.shell.picture_support(), self.app.size
         return tr(
-            "This terminal: {width}x{height}, pictures as {protocol}, colours: {depth}. {reason}",
+            "This terminal: {width}x{height}, images as {protocol}, colours: {depth}. {reason}",
             width=size.width,
             height=size.height,
             protocol=found.protocol,

@@ -83,7 +83,7 @@ class MaskScreen(BaseScreen):
             elif key == "d":
                 self.dismiss()
 
-        answers = [("enter", tr("use the mask")), ("d", tr("drop what was drawn"))]
+        answers = [("enter", tr("use the mask")), ("d", tr("discard the drawing"))]
         self.app.push_screen(Ask(tr("Leave the mask?"), [], answers, otherwise=tr("continue drawing")), answered)
 
 

@@ -52,7 +52,7 @@ class PickPrompt(Pick):
         if picture:
             data = await self.ask(calls.thumbnail(picture.id, 256))
         for view in self.query(PictureView):
-            view.show(data, caption=str(picture.id) if picture else tr("no picture"))
+            view.show(data, caption=str(picture.id) if picture else tr("no image"))
 
     async def _drawn(self, entry: Entry) -> Picture | None:
         """The newest picture of a prompt; rather one with its negative prompt, too."""

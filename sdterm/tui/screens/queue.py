@@ -112,9 +112,9 @@ class QueueScreen(TableScreen["JobView"]):
 
     def empty(self) -> str:
         return tr(
-            "The queue is empty: {key} goes to the prompt, {draw} draws it.",
+            "The queue is empty: {key} goes to the prompt, {generate} generates.",
             key=self.shell.key("go_generate"),
-            draw=self.shell.key("generate"),
+            generate=self.shell.key("generate"),
         )
 
     def row(self, item: JobView) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class QueueScreen(TableScreen["JobView"]):
         if item.device and item.state in _OPEN:
             yield tr("It runs on {device} alone.", device=printable(item.device, 60))
         if item.attempts:
-            yield tr("Processes lost while drawing it: {number}.", number=item.attempts)
+            yield tr("Workers lost while running it: {number}.", number=item.attempts)
 
     def selected(self) -> None:
         self.action_remedy()
@@ -209,7 +209,7 @@ class QueueScreen(TableScreen["JobView"]):
         names = [worker.device for worker in self._workers]
         rows = [tr("any device"), *names]
         at = rows.index(job.device) if job.device in names else 0
-        title = tr("Which device draws job {job}?", job=job.id)
+        title = tr("Which device runs job {job}?", job=job.id)
         chosen = await self.app.push_screen_wait(Pick(title, rows, chosen=at))
         if chosen is not None:
             self._do(calls.pin(job.id, names[chosen - 1] if chosen else None))

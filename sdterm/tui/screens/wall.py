@@ -49,7 +49,7 @@ class WallScreen(BaseScreen):
             return
         # where its job is not known, all that was drawn last
         pictures = sorted((p for p in page.pictures if p.is_image), key=lambda picture: picture.id)
-        told = counted("#{job}  {number} picture", "#{job}  {number} pictures", len(pictures), job=job)
+        told = counted("#{job}  {number} image", "#{job}  {number} images", len(pictures), job=job)
         wall.border_title = told if job is not None else tr("Recent")
         if not pictures:
             self.action_leave()

@@ -30,9 +30,9 @@ class PickWay(Pick):
         self._whys = [best.reason, *(found[way].why for way in WAYS)]
         rows = ["auto        " + tr("the best here: {protocol}", protocol=best.protocol)]
         for way in WAYS:
-            now = tr("used now") if way == used else "" if found[way].can else tr("not here")
+            now = tr("used now") if way == used else "" if found[way].can else tr("unavailable")
             rows.append(f"{way:<10}  {now}".rstrip())
-        super().__init__(tr("How pictures are shown"), rows, chosen=CHOICES.index(setting))
+        super().__init__(tr("How images are shown"), rows, chosen=CHOICES.index(setting))
 
     def beside(self, options: OptionList) -> Iterable[Widget]:
         yield options

@@ -98,7 +98,7 @@ class TopBar(_Line):
         its picture is shown comes behind them."""
         names = {action: tr(title) for action, title in TABS}
         if self._tab == "go_generate" and self.size.width < _PICTURE_BESIDE:
-            names["show_preview"] = tr("Picture")
+            names["show_preview"] = tr("Image")
         return names
 
 

@@ -20,7 +20,7 @@ def invitation(shell: Shell, widget: Widget, *, has_models: bool) -> Text:
     key, bold = widget.get_component_rich_style("line--key", partial=True), "bold"
     generate, models, add = map(shell.key, ("generate", "go_models", "add_model"))
     text = Text()
-    text.append(tr("No picture yet: write a prompt, then {key} generates.", key=generate), style=bold)
+    text.append(tr("No image yet: write a prompt, then {key} generates.", key=generate), style=bold)
     text.append("\n\n" + tr("Or generate one of these:") + "\n")
     for number, prompt in enumerate(EXAMPLES, 1):
         text.append(f"\n{shown(f'alt+{number}')}", style=key).append(f" {prompt}")

@@ -66,7 +66,7 @@ class PictureActions(HasShell):
         if len(pictures) > 1:
             self.post_message(CompareWanted(pictures))
         else:
-            self.shell.say(tr("Mark two pictures first: {key} marks one.", key=self.shell.key("mark")))
+            self.shell.say(tr("Mark two images first: {key} marks one.", key=self.shell.key("mark")))
 
     def action_wall(self) -> None:
         if picture := self.chosen():

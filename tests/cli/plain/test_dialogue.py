@@ -33,7 +33,7 @@ def is_plain(text: str) -> bool:
 
 def pictures_in(said: str) -> list[int]:
     """The numbers of the pictures that a transcript says were drawn."""
-    found = re.findall(r"^(?:It is picture|They are pictures) (\d+)(?: to (\d+))?\.$", said, re.M)
+    found = re.findall(r"^(?:It is image|They are images) (\d+)(?: to (\d+))?\.$", said, re.M)
     return [number for first, last in found for number in range(int(first), int(last or first) + 1)]
 
 
@@ -48,16 +48,16 @@ def test_a_transcript_has_pictures_and_no_escape_codes(sdterm: Run, data: Path) 
     assert path and Path(path[1]).is_file()
     drawn = pictures_in(said)
     assert len(drawn) == 1 + 5 and said.count(f"\nPicture {drawn[0]}, 64 by 64, seed 5, DPM++ 2M. Prompt: a red house")
-    assert "Variations of picture" in said and "Variation seed strength: 0.15" in said
+    assert "Variations of image" in said and "Variation seed strength: 0.15" in said
     assert all(f"\n{command.name}" in said for command in COMMANDS)
-    assert said.endswith("Command: \nGoodbye. What is queued goes on.\n")
+    assert said.endswith("Command: \nGoodbye. Queued jobs continue.\n")
     kept = draft.load(data)
     assert (kept.prompt, kept.value("steps")) == ("a red house", "4"), "the workstation's form has it"
 
     said = converse(sdterm, f"compare {drawn[1]} {drawn[2]}", f"load {drawn[1]}", f"compare {drawn[1]}", code=1)
     assert is_plain(said)
     assert re.search(rf"\nVariation seed:\nPicture {drawn[1]}: \d+\nPicture {drawn[2]}: \d+\n", said)
-    assert "PSNR" in said and "\nName two pictures or more, like: compare 12 13.\n" in said
+    assert "PSNR" in said and "\nName two images or more, like: compare 12 13.\n" in said
 
 
 def test_values_are_picked_by_word_or_number_and_taken_back(sdterm: Run) -> None:
@@ -81,9 +81,9 @@ def test_values_are_picked_by_word_or_number_and_taken_back(sdterm: Run) -> None
         ("set sampler nothing", "There is no Sampler 'nothing'."),
         ("set mask -", "Name a file, or a picture by its number"),
         ("prompts 0", "There is no prompt 0."),
-        ("show 123456", "There is no picture 123456."),
-        ("cancel \x1b[31mred", "is no number of a picture or job."),
-        ("show " + "1" * 5000, "is no number of a picture or job."),
+        ("show 123456", "There is no image 123456."),
+        ("cancel \x1b[31mred", "is not the number of an image or job."),
+        ("show " + "1" * 5000, "is not the number of an image or job."),
         ("set init_images /nowhere.png", "cannot be used."),
     ],
 )
@@ -122,7 +122,7 @@ def test_ctrl_c_stops_the_drawing_and_then_leaves(data: Path) -> None:
     finally:
         terminal.close()
     assert re.search(r"Stopped\. What is queued goes on\.\s+Command: ", terminal.sent)
-    assert "Goodbye. What is queued goes on." in terminal.sent
+    assert "Goodbye. Queued jobs continue." in terminal.sent
     assert "\x1b" not in terminal.sent and is_plain(terminal.sent.replace("\r\n", "\n").replace("^C", ""))
 
 
