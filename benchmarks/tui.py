@@ -341,7 +341,7 @@ def gallery(data: Path, runs: int) -> dict[str, Any]:
     for _ in range(runs):
         with opened(data) as terminal:
             terminal.press("\x1bOR")  # F3
-            times.append(1e3 * terminal.until("10000 picture"))
+            times.append(1e3 * terminal.until("10000 image"))
     return {"ms": summary(times)}
 
 

@@ -148,7 +148,7 @@ def taken(folder: Path, data: Path, font: Path, bold: Path) -> Iterator[tuple[st
     with _open(folder, data, SDTERM_THEME="sdterm-light") as terminal:
         terminal.until(r"seed \d+")
         terminal.press("F3")
-        terminal.until(r"Gallery +\d+ pictures")
+        terminal.until(r"Gallery +\d+ images")
         yield "gallery", terminal.picture(font, bold)
 
 

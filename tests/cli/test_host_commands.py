@@ -84,7 +84,7 @@ def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path:
     assert "is deleted already" in sdterm("gallery", "--delete", str(newest["id"])).stderr
     assert json.loads(sdterm("trash", "list", "--json").stdout)["picture"] == newest["id"]
     assert newest["path"] in sdterm("trash", "list").stdout and "--yes" in sdterm("trash", "empty").stderr
-    assert "0 pictures are permanently deleted" in sdterm("trash", "empty", "--yes", "--older-than", "1").stderr
+    assert "0 images are permanently deleted" in sdterm("trash", "empty", "--yes", "--older-than", "1").stderr
     assert newest["path"] in sdterm("gallery", "--restore", str(newest["id"])).stderr and Path(newest["path"]).exists()
 
 

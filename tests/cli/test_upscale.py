@@ -57,7 +57,7 @@ def test_it_needs_no_host(sdterm: Run, photo: Path, tmp_path: Path) -> None:
         (("--to", "big"), "--to is 'big', but it must be width x height"),
         (("--visibility", "2"), "second_upscaler_visibility is 2.0, but it must be a number from 0 to 1"),
         (("--local", "--detach"), "--detach needs the host"),
-        (("#1", "--local"), "#1 is a picture of the gallery, which the host has"),
+        (("#1", "--local"), "#1 is an image of the gallery, which the host has"),
         (("missing.png",), "missing.png cannot be read: No such file or directory"),
         (("#999999",), "There is no image 999999."),
     ],

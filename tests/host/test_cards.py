@@ -180,7 +180,7 @@ def test_a_pinned_job_is_drawn_on_its_device_alone(host: Running) -> None:
                 break
     assert host.client.job(jobs[0]).device == "cpu:1"
     for name in ("cuda:7", "cpu"):
-        with pytest.raises(RefusedError, match="This host draws on cpu:0, cpu:1") as refused:
+        with pytest.raises(RefusedError, match="This host uses cpu:0, cpu:1") as refused:
             host.client.submit(submission(device=name))
         assert refused.value.field == "device"
 

@@ -116,7 +116,7 @@ def test_what_cannot_be_loaded_is_a_sentence_and_the_host_goes_on(host: Running)
 def test_nobody_who_draws_is_disturbed(host: Running) -> None:
     job = host.submit(steps=500, width=256, height=256)
     host.at_step(job, 2)
-    with pytest.raises(RefusedError, match="A job is being drawn") as caught:
+    with pytest.raises(RefusedError, match="A job is running") as caught:
         host.client.load_model("copy")
     assert caught.value.status == 409
     host.client.unload_models()

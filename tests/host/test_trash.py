@@ -255,7 +255,7 @@ def test_a_file_that_cannot_be_deleted_is_named_and_stays_in_the_trash(
     file = path.parent / FOLDER / f"{picture}-a.png"
     file.unlink()
     file.mkdir()
-    with pytest.raises(TrashError, match=r"a\.png cannot be deleted: Is a directory\. 0 of 1 pictures"):
+    with pytest.raises(TrashError, match=r"a\.png cannot be deleted: Is a directory\. 0 of 1 images"):
         asyncio.run(services.trash.empty())
     assert len(asyncio.run(services.trash.listed())) == 1
 

@@ -87,7 +87,7 @@ def test_without_marks_a_picture_is_compared_with_the_one_on_its_left(drawn: Run
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await ready(app, pilot)
         await pilot.press("home", "c")
-        assert app.screen is app.desk and "Mark two pictures" in text_of(app.desk.query_one(Note))
+        assert app.screen is app.desk and "Mark two images" in text_of(app.desk.query_one(Note))
         await pilot.press("right", "right", "c")
         screen = await comparing(app, pilot)
         assert shown(screen) == [str(picture.id) for picture in recent.pictures[1:3]]

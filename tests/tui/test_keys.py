@@ -70,7 +70,7 @@ def test_footer_and_help_are_about_the_place_of_the_cursor(host: Running) -> Non
         await go_to(pilot, app.desk.query_one(Recent))
         await until(pilot, lambda: "Enter Load" in keys(app))
         await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "Here: Where a picture" in help_text(app))
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "Here: Where an image" in help_text(app))
         await pilot.press("f1")
         await until(pilot, lambda: app.screen is app.desk and isinstance(app.focused, Recent))
         await pilot.press("f4")
@@ -102,7 +102,7 @@ def test_the_header_names_every_screen_at_80_columns_and_the_picture_below(host:
         await pilot.press("f1")
         for width in (79, 60, 40):
             await pilot.resize_terminal(width, 24)
-            await until(pilot, lambda: "M-w Picture" in text_of(app.screen.query_one(TopBar)))
+            await until(pilot, lambda: "M-w Image" in text_of(app.screen.query_one(TopBar)))
             assert "[Generate]" in text_of(app.screen.query_one(TopBar))
 
     drive(host, act)
@@ -276,7 +276,7 @@ def test_each_reload_of_an_extension_is_told(host: Running) -> None:
 
 def test_an_empty_picture_says_which_key_fills_it(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "No picture yet: write a prompt," in screen_text(app))
+        await until(pilot, lambda: "No image yet: write a prompt," in screen_text(app))
 
     with running(tmp_path) as own:
         drive(own, act)

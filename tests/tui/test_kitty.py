@@ -76,7 +76,7 @@ def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: PseudoTermin
     terminal.until_sent(PICTURE)
     terminal.until_sent(CELLS)
     terminal.type("\x1bOP\x1b[F")  # F1, End
-    terminal.until_sent("pictures as kitty")
+    terminal.until_sent("images as kitty")
     leave(terminal)
     assert prompt(host) == "abc" and terminal.sent.count(QUESTION) == 1
 
@@ -113,7 +113,7 @@ def test_any_other_gets_half_blocks(answer: str, terminal: PseudoTerminal, host:
     terminal.type("ab" + answer + "c")
     terminal.until_sent(BLOCKS)
     terminal.type("\x1bOP\x1b[F")
-    terminal.until_sent("pictures as half")
+    terminal.until_sent("images as half")
     leave(terminal)
     assert prompt(host) == "abc"
     assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent

@@ -42,7 +42,7 @@ def draw(tmux: Tmux, job: int) -> None:
 @pytest.mark.heavy
 def test_ten_minutes(tmux: Tmux, host: Running) -> None:
     tmux.open()
-    tmux.until("No picture yet: write a prompt,")
+    tmux.until("No image yet: write a prompt,")
     shown = tmux.until("F5 Generate  F8 Vary")
     assert "^P Commands  F1 Help" in shown and "M-x Extensions" in shown
 

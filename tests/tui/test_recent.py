@@ -82,7 +82,7 @@ def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
 
 def test_an_empty_pane_says_the_next_step(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(ChosenPicture)))
+        await until(pilot, lambda: "No image yet: write a prompt" in text_of(app.desk.query_one(ChosenPicture)))
         said = text_of(app.desk.query_one(ChosenPicture))
         assert "then F5 generates." in said and "^L, then a adds one" in " ".join(said.split())
         assert [f"M-{number} {prompt}" in said for number, prompt in enumerate(EXAMPLES, 1)] == [True] * len(EXAMPLES)
@@ -187,7 +187,7 @@ def test_a_key_swaps_form_and_picture_in_small_windows(drawn: Running) -> None:
         for size in ((60, 20), (40, 20)):
             await pilot.resize_terminal(*size)
             await until(pilot, lambda: not view.region and app.desk.settled(), "the form alone")
-            assert f"{app.key('show_preview')} Picture" in screen_text(app).splitlines()[0]
+            assert f"{app.key('show_preview')} Image" in screen_text(app).splitlines()[0]
             await pilot.press("alt+w")
             await until(pilot, lambda: blocks_in(text_of(view)) > 50, "the picture")
             assert "Esc leaves" in str(view.border_subtitle)

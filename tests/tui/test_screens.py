@@ -360,7 +360,7 @@ def test_help_has_every_action_and_jump_goes_to_every_field(drawn: Running) -> N
 
 def test_help_names_the_way_in_which_pictures_are_shown_now(drawn: Running) -> None:
     def named(app: Workstation) -> str:
-        return str(app.screen.query_one("HelpScreen Static", Static).render()).partition("pictures as ")[2][:4]
+        return str(app.screen.query_one("HelpScreen Static", Static).render()).partition("images as ")[2][:4]
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f1")

@@ -229,7 +229,7 @@ def test_what_stands_on_the_terminal_is_what_was_drawn(start: Start, host: Runni
         (("e", "u", "Escape"), r"(?s)\A(?!.*[═━] Sampler [═━])"),
         (("C-p",), "a command, setting, theme"),
         (("g", "BSpace", "Escape"), r"(?s)\A(?!.*What should)"),
-        (("F3",), r"pictures.*\n.*Seed"),
+        (("F3",), r"images.*\n.*Seed"),
         (("Down", "t", "Right", "t", "o"), "Sorted by Seed"),
         (("F4", "F10", "Down", "C", "F1"), "Anywhere"),
         (("Down", "Down", "F2"), "Negative prompt"),

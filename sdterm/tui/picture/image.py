@@ -49,7 +49,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise PictureError(tr("This image is too large to be shown here.")) from error
     except Exception as error:  # Pillow raises whatever a damaged file makes its decoders stumble over
-        raise PictureError(tr("This cannot be shown: the file is damaged or not an image.")) from error
+        raise PictureError(tr("This file cannot be shown: it is damaged or not an image.")) from error
 
 
 def fit(size: tuple[int, int], columns: int, rows: int, cell: tuple[int, int]) -> tuple[int, int]:

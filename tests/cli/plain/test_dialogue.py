@@ -47,7 +47,7 @@ def test_a_transcript_has_pictures_and_no_escape_codes(sdterm: Run, data: Path) 
     path = re.search(r"^The image is saved: (.+)$", said, re.M)
     assert path and Path(path[1]).is_file()
     drawn = pictures_in(said)
-    assert len(drawn) == 1 + 5 and said.count(f"\nPicture {drawn[0]}, 64 by 64, seed 5, DPM++ 2M. Prompt: a red house")
+    assert len(drawn) == 1 + 5 and said.count(f"\nImage {drawn[0]}, 64 by 64, seed 5, DPM++ 2M. Prompt: a red house")
     assert "Variations of image" in said and "Variation seed strength: 0.15" in said
     assert all(f"\n{command.name}" in said for command in COMMANDS)
     assert said.endswith("Command: \nGoodbye. Queued jobs continue.\n")
@@ -56,7 +56,7 @@ def test_a_transcript_has_pictures_and_no_escape_codes(sdterm: Run, data: Path) 
 
     said = converse(sdterm, f"compare {drawn[1]} {drawn[2]}", f"load {drawn[1]}", f"compare {drawn[1]}", code=1)
     assert is_plain(said)
-    assert re.search(rf"\nVariation seed:\nPicture {drawn[1]}: \d+\nPicture {drawn[2]}: \d+\n", said)
+    assert re.search(rf"\nVariation seed:\nImage {drawn[1]}: \d+\nImage {drawn[2]}: \d+\n", said)
     assert "PSNR" in said and "\nName two images or more, like: compare 12 13.\n" in said
 
 
@@ -79,7 +79,7 @@ def test_values_are_picked_by_word_or_number_and_taken_back(sdterm: Run) -> None
         ("set stepz 4", "There is no parameter named 'stepz'"),
         ("set steps many", "Steps takes a whole number"),
         ("set sampler nothing", "There is no Sampler 'nothing'."),
-        ("set mask -", "Name a file, or a picture by its number"),
+        ("set mask -", "Name a file, or an image by its number"),
         ("prompts 0", "There is no prompt 0."),
         ("show 123456", "There is no image 123456."),
         ("cancel \x1b[31mred", "is not the number of an image or job."),
@@ -121,7 +121,7 @@ def test_ctrl_c_stops_the_drawing_and_then_leaves(data: Path) -> None:
         assert terminal.process.returncode == 0
     finally:
         terminal.close()
-    assert re.search(r"Stopped\. What is queued goes on\.\s+Command: ", terminal.sent)
+    assert re.search(r"Stopped\. Queued jobs continue\.\s+Command: ", terminal.sent)
     assert "Goodbye. Queued jobs continue." in terminal.sent
     assert "\x1b" not in terminal.sent and is_plain(terminal.sent.replace("\r\n", "\n").replace("^C", ""))
 

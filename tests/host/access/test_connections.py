@@ -292,5 +292,5 @@ def test_a_key_that_is_another_certificates_is_refused_before_anything_listens(
     settings = settings_of(
         tmp_path, tls_certfile=str(certificates / "here.crt"), tls_keyfile=str(certificates / "other.key")
     )
-    with pytest.raises(ListenError, match="are no certificate with its key"):
+    with pytest.raises(ListenError, match="are not a certificate with its key"):
         listen(settings, run_folder_of(tmp_path))

@@ -90,7 +90,7 @@ def test_without_a_choice_the_next_free_port_is_taken(
         ({"tls_certfile": "/nowhere.pem", "tls_keyfile": "/nowhere.key"}, "cannot be read: No such file"),
         ({"cors_allow_origins": ("*",)}, "every page that you open"),
         ({"cors_allow_origins": ("null",)}, "every page that you open"),
-        ({"cors_allow_origins_regex": "("}, "is no pattern"),
+        ({"cors_allow_origins_regex": "("}, "is not a pattern"),
         ({"cors_allow_origins_regex": ".*"}, "matches every page"),
         ({"cors_allow_origins_regex": "https?://.+"}, "matches every page"),
     ],

@@ -105,19 +105,19 @@ def test_the_row_that_takes_a_deleted_ones_place_is_chosen(drawn: Running) -> No
         table = await opened(app, pilot)
         view = app.screen.query_one(ChosenPicture)
         before, count = [*table.pictures], len(table.pictures)
-        assert f"Gallery  {count} pictures" in str(table.border_title)
+        assert f"Gallery  {count} images" in str(table.border_title)
         await pilot.press("down", "D")
         await until(pilot, lambda: len(table.pictures) == count - 1, "a row less")
         assert table.cursor_row == 1 and table.chosen() == before[2]
         infotext = app.screen.query_one("#infotext", Static)
         await until(pilot, lambda: before[2].path[-12:] in "".join(text_of(infotext).split()), "its infotext")
-        assert f"Gallery  {count - 1} pictures" in str(table.border_title)
+        assert f"Gallery  {count - 1} images" in str(table.border_title)
         await until(
             pilot, lambda: view.chosen() == before[2] and f"{before[2].id}  128x128" in screen_text(app), "its picture"
         )
         await pilot.press("r")
         await until(pilot, lambda: [*table.pictures] == before, "it is back")
-        await until(pilot, lambda: f"Gallery  {count} pictures" in str(table.border_title), "all are counted")
+        await until(pilot, lambda: f"Gallery  {count} images" in str(table.border_title), "all are counted")
         assert table.chosen() == before[2], "the choice stays"
 
     drive(drawn, act, (100, 30))
@@ -202,7 +202,7 @@ def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running, width: in
         assert not app.marks
         await until(pilot, lambda: "seed 29" in text_of(view))
         await pilot.press("f1")
-        await until(pilot, lambda: "Here: Where a picture is chosen" in screen_text(app), "help about pictures")
+        await until(pilot, lambda: "Here: Where an image is chosen" in screen_text(app), "help about pictures")
         await pilot.press("f1", "left", "right")
         await until(pilot, lambda: app.focused is view and "seed 29" in text_of(view), "back at the large picture")
         await pilot.press("escape")
