@@ -25,12 +25,12 @@ from sdterm.core.settings.rundir import Lock, RunFolder, RunFolderError, make_pr
 from sdterm.core.settings.settings import Settings, listens, resolve
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
-from sdterm.host.api import make_app
 from sdterm.host.child import end_strays
 from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
 from sdterm.host.server import PortServer, Server
 from sdterm.host.services import HostServices
+from sdterm.host.v1.app import make_app
 from sdterm.messages import as_json, message
 
 _LOG_BYTES = 2 * 2**20

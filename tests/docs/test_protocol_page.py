@@ -17,10 +17,10 @@ from sdterm.core.inputs import MOST_PIXELS
 from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.core.settings.settings import resolve
 from sdterm.events import Event, event_name
-from sdterm.host.api import MOST_BYTES, make_app
 from sdterm.host.inputs import GRACE
 from sdterm.host.log import BEHIND, BEHIND_BYTES, KEPT
 from sdterm.host.services import HostServices
+from sdterm.host.v1.app import MOST_BYTES, make_app
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")

@@ -22,8 +22,8 @@ from sdterm.api import STATES
 from sdterm.client import Client
 from sdterm.core.settings.rundir import RunFolder, make_private, run_folder_of
 from sdterm.events import Failed, Grid, Image
-from sdterm.host.api import MOST_BYTES, make_app
 from sdterm.host.services import HostServices
+from sdterm.host.v1.app import MOST_BYTES, make_app
 from tests.host.conftest import settings_of, submission
 
 JSON = {"content-type": "application/json"}

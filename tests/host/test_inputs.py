@@ -21,9 +21,9 @@ from sdterm.client import Client
 from sdterm.core.inputs import MOST_BYTES, Inputs
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.events import Cancelled, Done
-from sdterm.host.api import MOST_BYTES as MOST_JSON_BYTES
 from sdterm.host.inputs import GRACE
 from sdterm.host.services import HostServices
+from sdterm.host.v1.app import MOST_BYTES as MOST_JSON_BYTES
 from tests.host.conftest import StartHost, submission
 from tests.host.running import REPOSITORY, wait_until
 from tests.host.test_api import problem

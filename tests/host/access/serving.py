@@ -12,10 +12,10 @@ from sdterm.core.settings.rundir import RunFolder, make_private, run_folder_of
 from sdterm.core.settings.tokens import Scope, new_token
 from sdterm.host.access.app import make_tcp_app
 from sdterm.host.access.listening import Listening, listen
-from sdterm.host.api import make_app
 from sdterm.host.sdapi.delivery import Deliveries
 from sdterm.host.server import PortServer
 from sdterm.host.services import HostServices
+from sdterm.host.v1.app import make_app
 from sdterm.remote import Remote
 from tests.host.conftest import settings_of
 

@@ -18,8 +18,8 @@ from sdterm.host.access.app import Gate
 from sdterm.host.access.guests import Guest, KnownTokens
 from sdterm.host.access.policy import access_of
 from sdterm.host.access.scopes import NEEDED, needed
-from sdterm.host.api import make_app
 from sdterm.host.services import HostServices
+from sdterm.host.v1.app import make_app
 from tests.host.conftest import submission
 from tests.host.sdapi.test_access import asking
 
