@@ -87,7 +87,7 @@ def page(cases: list[Case]) -> str:
             "",
             "## Samplers and schedules",
             "",
-            "PSNR of the picture against A1111's, in dB; = is the identical picture. 10 steps, 64x64, CFG 7.",
+            "PSNR of the image against A1111's, in dB; = is the identical image. 10 steps, 64x64, CFG 7.",
             "",
             *samplers(cases),
             "",

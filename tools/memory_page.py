@@ -18,7 +18,7 @@ _WHAT = {
 
 
 def page(text: str) -> str:
-    """The page with its tables made anew. Each stands between `<!-- NAME -->` and `<!-- end -->`."""
+    """The page with its tables made again. Each stands between `<!-- NAME -->` and `<!-- end -->`."""
     for name, table in (("cpu", cpu_table), ("gpu", gpu_table)):
         begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
         before, _, rest = text.partition(begin)
@@ -41,7 +41,7 @@ def cpu_table() -> Iterator[str]:
     yield (
         f"SD 1.5 at {found['size']}x{found['size']} on {facts['cores']} cores of an {facts['processor']}, torch "
         f"{facts['torch']}, {facts['date']}{'; ' + facts['note'] if facts['note'] else ''}. Memory is the process's, "
-        "its libraries left out."
+        "without its libraries."
     )
     yield ""
     yield "| plan | | processor seconds a step | of auto's | decoding | peak memory | of auto's |"
@@ -75,7 +75,7 @@ def gpu_table() -> Iterator[str]:
     facts = found["machine"]
     yield f"{facts['device']}, torch {facts['torch']}, {facts['date']}."
     yield ""
-    yield "| picture | plan | seconds | peak memory |"
+    yield "| image | plan | seconds | peak memory |"
     yield "|---|---|---|---|"
     for case, plans in found["cases"].items():
         for name, each in plans.items():

@@ -9,16 +9,16 @@ HEADING = "## Pipelines of diffusers"
 
 _WHAT = """\
 Each was built small from its own configuration, with random weights and a tokenizer of its class, and saved as a
-folder. *Picture*: sdterm's pixels equal those of the pipeline's own call with the same generator. *Resumed*: the tape
-was cut there, and the picture is the same. *Culled*: of three pictures that were paused one was let go, and the others
-are what they are alone. *Cancelled*: the next picture is as if nothing had been. *Infotext*: the picture drawn from it
+folder. *Image*: sdterm's pixels equal those of the pipeline's own call with the same generator. *Resumed*: the tape
+was cut there, and the image is the same. *Culled*: of three images that were paused one was let go, and the others
+are what they are alone. *Cancelled*: the next image is as if nothing had been. *Infotext*: the image generated from it
 is the same. *LoRA*: pixels equal the pipeline's own with it, and those of before without it."""
 
 _NOT_BUILT = {
-    "GLM-Image": "a language model of its own writes the picture's tokens first, with the process's random numbers",
+    "GLM-Image": "a language model of its own writes the image's tokens first, with the process's random numbers",
     "HiDream-I1": "its fourth text encoder, a Llama of 8 billion weights, is not in its folder",
-    "Kandinsky 2.2, Stable Cascade": "two pipelines in two folders; sdterm says so and does not draw with them",
-    "what makes videos, sound or text": "sdterm says so and does not draw with them",
+    "Kandinsky 2.2, Stable Cascade": "two pipelines in two folders; sdterm says so and does not generate with them",
+    "what makes videos, sound or text": "sdterm says so and does not generate with them",
 }
 
 

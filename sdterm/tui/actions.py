@@ -53,7 +53,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("repeat_last", "anywhere", "f9", "", "Repeat the last job"),
     Action("forever", "anywhere", "alt+g", "", "Generate again and again until you stop it"),
     Action("stop_after", "anywhere", "alt+s", "", "Stop once the current image is finished"),
-    Action("go_generate", "anywhere", "f2", "", "Generate: write a prompt, get images"),
+    Action("go_generate", "anywhere", "f2", "", "Generate: write a prompt"),
     Action("go_gallery", "anywhere", "f3", "", "Gallery: saved images"),
     Action("go_queue", "anywhere", "f4", "", "Queue: jobs that wait, run, failed"),
     Action("go_models", "anywhere", "ctrl+l", "", "Models: checkpoints, VAEs, networks, embeddings"),

@@ -176,7 +176,7 @@ def cut(tape: Path, calls: int) -> None:
 def test_the_picture_is_that_of_the_pipelines_own_call(
     setup: Setup, whole: Image, folder: Folder, note: Callable[..., None]
 ) -> None:
-    note("picture")
+    note("image")
     assert np.array_equal(pixels(whole.data), drawn_by(loaded(setup, folder(setup.name)), setup.call))
 
 

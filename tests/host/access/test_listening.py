@@ -83,9 +83,9 @@ def test_without_a_choice_the_next_free_port_is_taken(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"server_name": "no such name"}, "no address of this machine"),
+        ({"server_name": "no such name"}, "not an address of this machine"),
         ({"server_name": "192.0.2.1", "api_auth": logins("a:b")}, "cannot listen on 192.0.2.1"),
-        ({"server_name": "\x1b[31m" + "x" * 100}, "no address of this machine"),
+        ({"server_name": "\x1b[31m" + "x" * 100}, "not an address of this machine"),
         ({"tls_certfile": "/nowhere.pem"}, "both a certificate and its key"),
         ({"tls_certfile": "/nowhere.pem", "tls_keyfile": "/nowhere.key"}, "cannot be read: No such file"),
         ({"cors_allow_origins": ("*",)}, "every page that you open"),
@@ -119,7 +119,7 @@ def test_files_that_are_no_certificate_are_refused(tmp_path: Path, run_folder: R
     for name in ("c.pem", "k.pem"):
         (tmp_path / name).write_text("no certificate")
     files = {"tls_certfile": str(tmp_path / "c.pem"), "tls_keyfile": str(tmp_path / "k.pem")}
-    with pytest.raises(ListenError, match=r"c\.pem and k\.pem are no certificate with its key"):
+    with pytest.raises(ListenError, match=r"c\.pem and k\.pem are not a certificate with its key"):
         listen(wanted(tmp_path, **files), run_folder)
 
 

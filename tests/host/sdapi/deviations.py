@@ -28,7 +28,7 @@ DEVIATIONS: Mapping[str, Deviation] = {
     "txt2img/prompt-null": Deviation(200, _NULL),
     "txt2img/negative-null": Deviation(200, _NULL),
     "txt2img/alwayson-args-null": Deviation(200, _NULL),
-    "txt2img/prompt-bad-weight": Deviation(200, "a weight that is no number is text"),
+    "txt2img/prompt-bad-weight": Deviation(200, "a weight that is not a number is text"),
     "txt2img/script-args-short": Deviation(422, "there are no selectable scripts yet"),
     "txt2img/firstpass-image": Deviation(200, "A1111 has the field and fails on it"),
     "txt2img-infotext/hires": Deviation(200, "the second pass has the first one's sampler"),
@@ -41,6 +41,6 @@ DEVIATIONS: Mapping[str, Deviation] = {
     "create/hypernetwork-bad-field": Deviation(200, _NO_TRAINING),
     "auth/loras-none": Deviation(401, _ALL),
     "auth/post-none-bad-body": Deviation(401, "the login is asked for before the body is read"),
-    "auth/after-stop": Deviation(None, "the host has ended; A1111 without its page goes on"),
+    "auth/after-stop": Deviation(None, "the host has ended; A1111 without its page continues"),
 }
 """By the exchange's name."""
