@@ -11,11 +11,12 @@ import click
 from sdterm.cli.errors import UsageError, say
 from sdterm.cli.headings import IMG2IMG, FlagOption, HeadedOption
 from sdterm.cli.spellings import corrected
+from sdterm.core.languages.translations import LanguageError, language_sources
 from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
 from sdterm.messages import message
-from sdterm.tui.language import LanguageError, language_sources, use
+from sdterm.tui.language import use
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 
 from sdterm.api import STATES
+from sdterm.core.languages.plural_forms import categories
+from sdterm.core.languages.translations import Translation, placeholders
 from sdterm.core.settings.flags import FLAGS
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import PACKAGE
@@ -15,9 +17,7 @@ from sdterm.events import PICTURE_KINDS
 from sdterm.fields import FIELDS
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.fields import FOLDED, parts
-from sdterm.tui.language import Translation, placeholders
 from sdterm.tui.panes import ABOUT, MOVES
-from sdterm.tui.plural_forms import categories
 from sdterm.tui.screens import help
 from sdterm.tui.state import TROUBLES
 from sdterm.tui.vocabulary import NAMES
