@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 
 from sdterm.api import STATES
+from sdterm.core.languages.marked import texts_of
 from sdterm.core.languages.plural_forms import categories
 from sdterm.core.languages.translations import Translation, placeholders
 from sdterm.core.settings.flags import FLAGS
@@ -115,6 +116,7 @@ def _declared() -> Iterator[str]:
     yield from (text for kind in MODEL_KINDS for text in (kind.word, kind.label))
     yield from (*STATES, *PICTURE_KINDS, *TROUBLES.values(), *SOURCES, "Commands", "Help", "Prompt", "All keys")
     yield from _option_helps()
+    yield from (text for path in sorted(PACKAGE.rglob("*.html")) for text in texts_of(path.read_text(encoding="utf-8")))
 
 
 def _option_helps() -> Iterator[str]:

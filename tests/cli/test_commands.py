@@ -1,12 +1,14 @@
 """The commands that tell: models, samplers, plugins, flags, doctor, completion, help."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from safetensors.numpy import save
 
 from sdterm.cli import COMMANDS
@@ -115,6 +117,17 @@ def test_doctor_repairs_folders_and_leftovers(sdterm: Run, data: Path) -> None:
     done = sdterm("doctor", "--repair")
     assert not leftover.exists() and (data / "embeddings").is_dir()
     assert "unfinished" not in done.stdout
+
+
+def test_doctor_speaks_the_users_language_and_programs_english(sdterm: Run) -> None:
+    shown = sdterm("doctor", SDTERM_LANGUAGE="ja").stdout
+    found = [re.match(r"([✓•✗] \S.*?  +)(\S.*)", line) for line in shown.splitlines()]
+    findings = {each[1][2:].strip(): each[2] for each in found if each}
+    assert "使用可能" in findings["メモリ"] and "デモモデル" in findings["チェックポイント"]
+    assert len({cell_len(each[1]) for each in found if each}) == 1, "findings stand below each other"
+    accented = sdterm("doctor", SDTERM_LANGUAGE="pseudo").stdout
+    assert not [word for word in ("installed", "available", "free", "demo model", "loaded") if word in accented]
+    assert sdterm("doctor", "--json", SDTERM_LANGUAGE="ja").stdout.isascii()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

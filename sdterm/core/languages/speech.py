@@ -21,6 +21,11 @@ class Speech:
     language: str = "en"
     translations: Mapping[str, Translation] = field(default_factory=dict)
 
+    @property
+    def tag(self) -> str:
+        """Its name for browsers: `zh-CN`."""
+        return self.language.replace("_", "-")
+
     def tr(self, text: str, /, **values: Any) -> str:
         """The text, `{name}` replaced by the value of that name. A message, such as an event's or an error's, has its
         own values."""
