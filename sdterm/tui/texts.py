@@ -15,7 +15,7 @@ from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
 from sdterm.events import PICTURE_KINDS
-from sdterm.fields import FIELDS
+from sdterm.fields import FIELDS, shown_as_one
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.fields import FOLDED, parts
 from sdterm.tui.panes import ABOUT, MOVES
@@ -100,6 +100,7 @@ def _declared() -> Iterator[str]:
     """The texts of tables, which have no call of their own."""
     yield from (row.label for row in FIELDS.values())
     yield from (field.sentence for field in FOLDED)
+    yield from (rows[0].sentence for name, rows in shown_as_one("option").items() if name)
     for part, fields in parts({}).items():
         yield from (part, *(field.sentence for field in fields))
     for setting in SETTINGS:

@@ -147,6 +147,21 @@ def test_help_shows_commands_first_then_our_own_flags_and_says_where_a1111s_are(
         assert sdterm(command, "--help").returncode == 0
 
 
+def test_help_speaks_the_users_language_in_lines_that_fit(sdterm: Run) -> None:
+    from sdterm.cli.ext import COMMANDS as OF_EXT
+
+    for words, commands in (([], COMMANDS), (["ext"], OF_EXT)):
+        english, accented = (sdterm(*words, "--help", SDTERM_LANGUAGE=name).stdout for name in ("en", "pseudo"))
+        for command in commands:
+            (line,) = (line for line in english.splitlines() if line.startswith(f"  {command} "))
+            assert line not in accented and f"\n  {command} " in accented, command
+        assert not [word for word in ("Usage", "Options", "Exit codes", "Show this") if word in accented]
+    shown = sdterm("--help", SDTERM_LANGUAGE="ja").stdout
+    assert "使い方：" in shown and "\nオプション:" in shown and max(map(cell_len, shown.splitlines())) <= 80
+    generate = sdterm("generate", "--help", SDTERM_LANGUAGE="ja").stdout
+    assert "サンプリングのステップ数。 [20]" in generate and "繰り返し指定できます。" in generate
+
+
 def test_a_group_without_a_command_shows_its_help_in_lines(sdterm: Run) -> None:
     shown = sdterm("token")
     assert shown.returncode == 2
