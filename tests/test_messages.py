@@ -7,11 +7,12 @@ import pickle
 import pytest
 
 from sdterm.api import Health, Problem
+from sdterm.core.languages.translations import Pack
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.events import Done, Failed, event_of
 from sdterm.messages import Message, as_json, from_json, listed, message, plural, sentences
-from sdterm.tui.language import Pack, tr, use
+from sdterm.tui.language import tr, use
 
 GONE = message("There is no sampler named {name}.", name="Eula")
 

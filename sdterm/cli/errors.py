@@ -9,10 +9,10 @@ from sdterm.tui.language import tr
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 1, 2, 130
 EXIT_CODES = {
-    0: "done",
-    EXIT_FAILED: "could not draw (model, memory, disk, plugin)",
-    EXIT_USAGE: "what was asked for does not exist or is out of range",
-    EXIT_CANCELLED: "cancelled with Ctrl+C",
+    0: message("done"),
+    EXIT_FAILED: message("could not generate (model, memory, disk, plugin)"),
+    EXIT_USAGE: message("a name or value in the command does not exist or is out of range"),
+    EXIT_CANCELLED: message("cancelled with Ctrl+C"),
 }
 
 

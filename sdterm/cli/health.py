@@ -1,4 +1,4 @@
-"""What a machine needs to draw, looked at without torch: the checks behind `sdterm doctor`."""
+"""What a machine needs to generate, looked at without torch: the checks behind `sdterm doctor`."""
 
 import os
 import platform
@@ -23,19 +23,23 @@ from sdterm.core.library.folders import folders_of
 from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.settings.paths import CHECKPOINTS, DataRootError, prepare
 from sdterm.core.settings.settings import Settings
+from sdterm.messages import message, plural
 
 _GIB = 1024**3
 _OPTIONAL = {
-    "xformers": "one more kind of attention",
-    "gguf": "models in GGUF files",
-    "bitsandbytes": "models in NF4 and int8",
+    "xformers": message("not installed (optional: one more kind of attention)"),
+    "gguf": message("not installed (optional: models in GGUF files)"),
+    "bitsandbytes": message("not installed (optional: models in NF4 and int8)"),
 }
+"""Package → what is said where it is missing."""
 LEAST_FREE = 2 * _GIB  # bytes; less than one checkpoint
+_DATA, _TORCH = message("Data folder"), message("torch and GPU")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. `fix` is a command or a sentence that mends it."""
+    """One finding. `fix` is a command or a sentence that repairs it. What is a message is said in the user's language;
+    names of packages, commands and numbers are the same in all."""
 
     name: str
     status: Literal["ok", "note", "bad"]
@@ -53,7 +57,7 @@ def examine(settings: Settings, library: Library) -> Iterator[Check]:
     yield from _data_root(settings.root)
     yield _checkpoints(settings.root, library)
     yield from (
-        Check("Model folders", "bad", problem, "Mend the file, or name another.")
+        Check(message("Model folders"), "bad", problem, message("Repair the file, or name another."))
         for problem in folders_of(settings).problems
     )
     yield from _plugins(settings)
@@ -61,22 +65,22 @@ def examine(settings: Settings, library: Library) -> Iterator[Check]:
 
 
 def repair(root: Path) -> Iterator[str]:
-    """Mend what can be mended without asking, saying what was done."""
+    """Repair what can be repaired without asking, saying what was done."""
     prepare(root)
-    yield f"The folders under {root} are there."
+    yield message("The folders under {folder} exist.", folder=root)
     for leftover in _leftovers(root):
         leftover.unlink(missing_ok=True)
-        yield f"Removed the unfinished file {leftover}."
+        yield message("Removed the unfinished file {path}.", path=leftover)
     if broken := [str(requirement) for requirement, _ in _unmet()]:
-        yield f"Installing {', '.join(broken)}."
+        yield message("Installing {packages}.", packages=", ".join(broken))
         done = subprocess.run([sys.executable, "-m", "pip", "install", *broken], check=False)
-        yield "Installed." if done.returncode == 0 else "pip could not install them; see above."
+        yield message("Installed.") if done.returncode == 0 else message("pip could not install them; see above.")
 
 
 def _python() -> Check:
-    text = f"{platform.python_version()} at {sys.executable}"
+    text = message("{version} at {path}", version=platform.python_version(), path=sys.executable)
     ok = sys.version_info >= (3, 11)
-    return Check("Python", "ok" if ok else "bad", text, "" if ok else "sdterm needs Python 3.11 or newer.")
+    return Check("Python", "ok" if ok else "bad", text, "" if ok else message("sdterm needs Python 3.11 or newer."))
 
 
 def _unmet() -> Iterator[tuple[Requirement, str | None]]:
@@ -100,14 +104,18 @@ def _unmet() -> Iterator[tuple[Requirement, str | None]]:
 def _packages() -> Iterator[Check]:
     unmet = list(_unmet())
     for requirement, installed in unmet:
-        have = f"{installed} is installed" if installed else "missing"
-        yield Check(requirement.name, "bad", f"{have}, needed: {requirement}", f'pip install "{requirement}"')
+        found = (
+            message("{version} is installed, needed: {requirement}", version=installed, requirement=requirement)
+            if installed
+            else message("missing, needed: {requirement}", requirement=requirement)
+        )
+        yield Check(requirement.name, "bad", found, f'pip install "{requirement}"')
     for name in ("torch", "diffusers", "transformers"):
         if not any(requirement.name == name for requirement, _ in unmet):
             yield Check(name, "ok", _version(name) or "?")
-    for name, what in _OPTIONAL.items():
+    for name, missing in _OPTIONAL.items():
         installed = _version(name)
-        yield Check(name, "ok" if installed else "note", installed or f"not installed (optional: {what})")
+        yield Check(name, "ok" if installed else "note", installed or missing)
 
 
 def _version(name: str) -> str | None:
@@ -130,35 +138,59 @@ def _gpus() -> Iterator[Check]:
     with closing(_Nvml()):
         number = pynvml.nvmlSystemGetCudaDriverVersion()
         version, cuda = str(pynvml.nvmlSystemGetDriverVersion()), (number // 1000, number % 1000 // 10)
-        driver = f"driver {version}, CUDA {cuda[0]}.{cuda[1]}"
+        known = f"{cuda[0]}.{cuda[1]}"
         misfits: dict[str, str] = {}
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            free = f"{int(memory.free) / _GIB:.1f} of {int(memory.total) / _GIB:.1f} GB free"
             card = Card(str(pynvml.nvmlDeviceGetName(handle)), pynvml.nvmlDeviceGetCudaComputeCapability(handle))
-            yield Check(f"GPU {index}", "ok", f"{card.name}, {driver}, {free}")
+            found = message(
+                "{card}, driver {driver}, CUDA {cuda}, {free:.1f} of {total:.1f} GB free",
+                card=card.name,
+                driver=version,
+                cuda=known,
+                free=int(memory.free) / _GIB,
+                total=int(memory.total) / _GIB,
+            )
+            yield Check(f"GPU {index}", "ok", found)
             why, mend = misfit(torch, version, cuda, card) if torch else ("", "")
             misfits |= {why: mend} if why else {}
     for why, mend in misfits.items():
-        yield Check("torch and GPU", "bad", f"this torch cannot use the GPU: {why}", mend)
+        yield Check(_TORCH, "bad", message("this torch cannot use the GPU: {why}", why=why), mend)
     if torch and not misfits:
-        yield Check("torch and GPU", "ok", f"torch {torch.version} (CUDA {torch.cuda}) fits the driver and the cards")
+        fits = message(
+            "torch {version} (CUDA {cuda}) fits the driver and the cards", version=torch.version, cuda=torch.cuda
+        )
+        yield Check(_TORCH, "ok", fits)
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        yield Check("GPUs shown", "note", f"CUDA_VISIBLE_DEVICES is {visible!r}: only those are used")
+        found = message("CUDA_VISIBLE_DEVICES is '{devices}': only those are used", devices=visible)
+        yield Check(message("GPUs shown"), "note", found)
 
 
 def _without_nvidia(torch: TorchBuild | None) -> Iterator[Check]:
     if sys.platform == "darwin":
-        yield Check("GPU", "note", "Apple GPUs are used through Metal (mps) where torch supports it.")
+        yield Check("GPU", "note", message("Apple GPUs are used through Metal (mps) where torch supports it."))
     elif not Path("/dev/kfd").exists():
-        yield Check("GPU", "note", "No NVIDIA GPU or driver is found: sdterm draws on the CPU.")
+        yield Check("GPU", "note", message("No NVIDIA GPU or driver is found: sdterm generates on the CPU."))
     elif torch and torch.rocm:
-        yield Check("GPU", "ok", f"AMD's driver is there, and torch {torch.version} is built for ROCm {torch.rocm}")
+        found = message(
+            "AMD's driver is installed, and torch {version} is built for ROCm {rocm}",
+            version=torch.version,
+            rocm=torch.rocm,
+        )
+        yield Check("GPU", "ok", found)
     else:
-        built = f"; torch {torch.version} is built for {torch.runs_on}" if torch else ""
-        mend = "Set TORCH_COMMAND to what installs a torch for ROCm, and start launch.py --reinstall-torch."
-        yield Check("GPU", "bad", f"AMD's driver is there{built}", mend)
+        found = (
+            message(
+                "AMD's driver is installed; torch {version} is built for {what}",
+                version=torch.version,
+                what=torch.runs_on,
+            )
+            if torch
+            else message("AMD's driver is installed")
+        )
+        mend = message("Set TORCH_COMMAND to what installs a torch for ROCm, and start launch.py --reinstall-torch.")
+        yield Check("GPU", "bad", found, mend)
 
 
 class _Nvml:
@@ -175,42 +207,48 @@ def processor(cpuinfo: Path, precision: str) -> Iterator[Check]:
     except OSError:
         return
     if flags & {"avx512_bf16", "amx_bf16"}:
-        found = "it has units for bf16, in which it draws about twice as fast, in nearly the same pictures"
-        used = f"{found}; precision is {precision}"
-        yield Check(
-            "Processor", "ok" if precision == "bf16" else "note", used, "" if precision == "bf16" else "sdterm tune"
+        found = message(
+            "it has units for bf16, which generates about twice as fast, with nearly the same images; precision is "
+            "{precision}",
+            precision=precision,
         )
+        name = message("Processor")
+        yield Check(name, "ok", found) if precision == "bf16" else Check(name, "note", found, "sdterm tune")
 
 
 def _memory() -> Iterator[Check]:
     memory = psutil.virtual_memory()
-    yield Check("Memory", "ok", f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GB available")
+    found = message("{free:.1f} of {total:.1f} GB available", free=memory.available / _GIB, total=memory.total / _GIB)
+    yield Check(message("Memory"), "ok", found)
 
 
 def _data_root(root: Path) -> Iterator[Check]:
     try:
         prepare(root)
     except DataRootError as error:
-        yield Check("Data folder", "bad", str(error))
+        yield Check(_DATA, "bad", str(error))
         return
     if not os.access(root, os.W_OK):
-        yield Check("Data folder", "bad", f"{root} is not writable", "Choose another with --data-dir or SDTERM_DATA.")
+        denied = message("{folder} is not writable", folder=root)
+        yield Check(_DATA, "bad", denied, message("Choose another with --data-dir or SDTERM_DATA."))
         return
     free = psutil.disk_usage(str(root)).free
-    status: Literal["ok", "note"] = "ok" if free >= LEAST_FREE else "note"
-    yield Check(
-        "Data folder", status, f"{root}, {free / _GIB:.1f} GB free", "" if status == "ok" else "Free some space."
-    )
+    found = message("{folder}, {free:.1f} GB free", folder=root, free=free / _GIB)
+    yield Check(_DATA, "ok", found) if free >= LEAST_FREE else Check(_DATA, "note", found, message("Free some space."))
     if on_network(root):
-        kind = file_system(root)
         yield Check(
-            "File system",
+            message("File system"),
             "note",
-            f"{root} is on a network file system ({kind}): slow to load models from, and locks may fail",
-            "Keep the data folder on a local disk: --data-dir or SDTERM_DATA.",
+            message(
+                "{folder} is on a network file system ({kind}): slow to load models from, and locks may fail",
+                folder=root,
+                kind=file_system(root),
+            ),
+            message("Keep the data folder on a local disk: --data-dir or SDTERM_DATA."),
         )
     if leftovers := list(_leftovers(root)):
-        yield Check("Leftovers", "note", f"{len(leftovers)} unfinished file(s) in outputs", "sdterm doctor --repair")
+        found = plural("{number} unfinished file in outputs", "{number} unfinished files in outputs", len(leftovers))
+        yield Check(message("Leftovers"), "note", found, "sdterm doctor --repair")
 
 
 def _logout() -> Iterator[Check]:
@@ -224,13 +262,13 @@ def _logout() -> Iterator[Check]:
         return
     if answer == "yes":
         yield Check(
-            "Logout",
+            message("Logout"),
             "note",
-            "systemd ends the host at logout (KillUserProcesses); its jobs go on when it starts again",
-            "loginctl enable-linger, then start the host with: systemd-run --user --scope sdterm host start",
+            message("systemd ends the host at logout (KillUserProcesses); its jobs continue when it starts again"),
+            message("loginctl enable-linger, then start the host with: systemd-run --user --scope sdterm host start"),
         )
     elif answer == "no":
-        yield Check("Logout", "ok", "the host goes on after a logout")
+        yield Check(message("Logout"), "ok", message("the host continues after a logout"))
 
 
 def _leftovers(root: Path) -> Iterator[Path]:
@@ -241,12 +279,13 @@ def _leftovers(root: Path) -> Iterator[Path]:
 def _checkpoints(root: Path, library: Library) -> Check:
     own = [checkpoint for checkpoint in library.checkpoints() if not checkpoint.embedded]
     if own:
-        return Check("Checkpoints", "ok", f"{len(own)} found, {own[0].name} is used first")
+        found = message("{number} found, {name} is used first", number=len(own), name=own[0].name)
+        return Check(message("Checkpoints"), "ok", found)
     return Check(
-        "Checkpoints",
+        message("Checkpoints"),
         "note",
-        "only the small demo model that comes with sdterm",
-        f"Put a Stable Diffusion .safetensors file into {root / CHECKPOINTS}.",
+        message("only the small demo model that comes with sdterm"),
+        message("Put a Stable Diffusion .safetensors file into {folder}.", folder=root / CHECKPOINTS),
     )
 
 
@@ -254,9 +293,11 @@ def _plugins(settings: Settings) -> Iterator[Check]:
     try:
         catalogue = load_catalogue(settings.root, third_party=settings["extensions"])
     except CatalogueError as error:
-        yield Check("Plugins", "bad", str(error))
+        yield Check(message("Plugins"), "bad", str(error))
         return
-    yield Check("Plugins", "ok", f"{sum(plugin.error is None for plugin in catalogue.plugins)} loaded")
+    loaded = sum(plugin.error is None for plugin in catalogue.plugins)
+    yield Check(message("Plugins"), "ok", message("{number} loaded", number=loaded))
     for plugin in catalogue.plugins:
         if plugin.error:
-            yield Check(f"Plugin {plugin.slug}", "bad", plugin.error, f"Mend or remove {plugin.location}.")
+            name = message("Plugin {plugin}", plugin=plugin.slug)
+            yield Check(name, "bad", plugin.error, message("Repair or remove {place}.", place=plugin.location))

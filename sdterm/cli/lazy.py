@@ -15,12 +15,13 @@ class LazyGroup(click.Group):
         *args: Any,
         table: Mapping[str, tuple[str, str]],
         headings: Mapping[str, Collection[str]] | None = None,
+        last: Mapping[str, Mapping[str, str]] | None = None,
         **kwargs: Any,
     ) -> None:
         """table: command → (module that has a function of the command's name, help). headings: the commands below each,
-        if there are so many that help shows them so."""
+        if there are so many that help shows them so. last: more lists, by their headings, that help ends with."""
         super().__init__(*args, **kwargs)
-        self._table, self._headings = table, headings or {"Commands": table}
+        self._table, self._headings, self._last = table, headings or {"Commands": table}, last or {}
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self._table)
@@ -37,6 +38,9 @@ class LazyGroup(click.Group):
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(widest), self._table[name][1]) for name in names])
         click.Command.format_options(self, context, formatter)
+        for heading, rows in self._last.items():
+            with formatter.section(heading):
+                formatter.write_dl([*rows.items()])
 
     def resolve_command(
         self, context: click.Context, args: list[str]

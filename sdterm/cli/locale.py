@@ -11,9 +11,7 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.catalogue import CatalogueError
 from sdterm.core.files import write_atomically
-from sdterm.core.text import printable
-from sdterm.messages import message
-from sdterm.tui.language import (
+from sdterm.core.languages.translations import (
     LanguageFile,
     LanguageSource,
     language_sources,
@@ -21,8 +19,10 @@ from sdterm.tui.language import (
     packs_of,
     read_files,
     read_messages,
-    tr,
 )
+from sdterm.core.text import printable
+from sdterm.messages import message
+from sdterm.tui.language import tr
 
 _WRONG = ("missing", "plural forms", "names differ")
 _SHOWN = 20  # texts of a kind; --json has all
@@ -115,7 +115,7 @@ def check(context: click.Context, language: str | None, as_json: bool) -> None:
 @click.pass_context
 def template(context: click.Context, language: str | None, pseudo: bool, out: Path | None) -> None:
     """Print a file to begin a translation with: what LANGUAGE has already, and English for the rest."""
-    from sdterm.tui.pseudo import pseudo as made_up
+    from sdterm.core.languages.pseudo import pseudo as made_up
     from sdterm.tui.texts import template as written
 
     places = _places(context)

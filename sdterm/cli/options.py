@@ -11,11 +11,12 @@ import click
 from sdterm.cli.errors import UsageError, say
 from sdterm.cli.headings import IMG2IMG, FlagOption, HeadedOption
 from sdterm.cli.spellings import corrected
+from sdterm.core.languages.translations import LanguageError, language_sources
 from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
 from sdterm.messages import message
-from sdterm.tui.language import LanguageError, language_sources, use
+from sdterm.tui.language import use
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,7 +26,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "values": {"multiple": True, "metavar": "VALUE"},
     "optional": {"is_flag": False, "flag_value": "auto", "default": None, "metavar": "[VALUE]"},
 }
-_HEADINGS = {"": "Image", "Init image": IMG2IMG, "Mask": IMG2IMG, "Hires": "Hires fix"}
+_HEADINGS = {"": message("Image"), "Init image": IMG2IMG, "Mask": IMG2IMG, "Hires": "Hires fix"}
 _FAR = ("generate", "img2img", "hires", "upscale", "interrogate", "queue", "attach", "cancel", "gallery", "trash")
 """Commands that work with a host on another machine."""
 _EITHER = ("host", "models", "plan", "plugins", "ext", "tune", "doctor", "samplers", "verify", "serve", "token")
@@ -50,12 +51,12 @@ def request_options(only: Collection[str] | None = None) -> Callable[[F], F]:
                 continue
             several = isinstance(row.default, tuple)
             default = "" if row.default in (None, "", (), False) or len(rows) > 1 else f" [{_default(row.default)}]"
-            help = row.sentence.removesuffix(".") + default + (". May be repeated." if several else ".")
             shape = {"is_flag": True, "default": None} if row.default is False else {"multiple": several}
             heading = _HEADINGS.get(row.part, row.part)
-            command = click.option(
-                name, row.name, cls=HeadedOption, heading=heading, metavar=row.metavar or None, help=help, **shape
-            )(command)
+            said = {"heading": heading, "sentence": row.sentence, "default_shown": default}
+            command = click.option(name, row.name, cls=HeadedOption, metavar=row.metavar or None, **said, **shape)(
+                command
+            )
         return command
 
     return give

@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from sdterm.messages import message
+
 Version = tuple[int, int]
 
 OLDEST_CARDS: dict[int, Version] = {11: (3, 7), 12: (5, 0), 13: (7, 5)}
@@ -26,7 +28,7 @@ class TorchBuild:
 
     @property
     def runs_on(self) -> str:
-        return f"CUDA {self.cuda}" if self.cuda else f"ROCm {self.rocm}" if self.rocm else "CPUs alone"
+        return f"CUDA {self.cuda}" if self.cuda else f"ROCm {self.rocm}" if self.rocm else message("CPUs alone")
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,30 @@ def installed_torch() -> TorchBuild | None:
 
 
 def misfit(torch: TorchBuild, driver: str, driver_cuda: Version, card: Card) -> tuple[str, str]:
-    """Why this torch cannot use a card of NVIDIA's with that driver, and what mends it; empty if it can."""
+    """Why this torch cannot use a card of NVIDIA's with that driver, and what repairs it; empty if it can."""
     if not torch.cuda:
-        return f"torch {torch.version} is built for {torch.runs_on}", _OTHER_TORCH.format(cuda=driver_cuda[0])
+        why = message("torch {version} is built for {what}", version=torch.version, what=torch.runs_on)
+        return why, _other_torch(driver_cuda[0])
     wanted = _number(torch.cuda)
     if driver_cuda[0] < wanted[0]:
-        needs = f" ({LEAST_DRIVERS[wanted[0]]} or newer)" if wanted[0] in LEAST_DRIVERS else ""
-        why = f"torch {torch.version} needs a driver for CUDA {wanted[0]}, and driver {driver} knows CUDA "
-        mend = f"Update NVIDIA's driver{needs}, or: {_OTHER_TORCH.format(cuda=driver_cuda[0])}"
-        return why + f"{driver_cuda[0]}.{driver_cuda[1]} at most", mend
+        why = message(
+            "torch {version} needs a driver for CUDA {cuda}, and driver {driver} knows CUDA {known} at most",
+            version=torch.version,
+            cuda=wanted[0],
+            driver=driver,
+            known=f"{driver_cuda[0]}.{driver_cuda[1]}",
+        )
+        other = _other_torch(driver_cuda[0])
+        if least := LEAST_DRIVERS.get(wanted[0]):
+            return why, message("Update NVIDIA's driver ({least} or newer), or: {other}", least=least, other=other)
+        return why, message("Update NVIDIA's driver, or: {other}", other=other)
+    named = {"card": card.name, "version": torch.version, "cuda": torch.cuda}
     if card.capability and card.capability < OLDEST_CARDS.get(wanted[0], (0, 0)):
-        why = f"{card.name} is too old for torch {torch.version} (CUDA {torch.cuda})"
-        return why, _OTHER_TORCH.format(cuda=wanted[0] - 1)
+        return message("{card} is too old for torch {version} (CUDA {cuda})", **named), _other_torch(wanted[0] - 1)
     for capability, cuda in NEW_CARDS:
         if card.capability and card.capability >= capability and wanted < cuda:
-            why = f"{card.name} is newer than torch {torch.version} (CUDA {torch.cuda})"
-            return why, _OTHER_TORCH.format(cuda=f"{cuda[0]}.{cuda[1]}")
+            why = message("{card} is newer than torch {version} (CUDA {cuda})", **named)
+            return why, _other_torch(f"{cuda[0]}.{cuda[1]}")
     return "", ""
 
 
@@ -78,7 +88,9 @@ def _number(text: str) -> Version:
     return int(found[0]), int(found[1]) if len(found) > 1 else 0
 
 
-_OTHER_TORCH = (
-    "Set TORCH_COMMAND to what installs a torch for CUDA {cuda} (https://pytorch.org/get-started names it), and start "
-    "launch.py --reinstall-torch."
-)
+def _other_torch(cuda: object) -> str:
+    return message(
+        "Set TORCH_COMMAND to what installs a torch for CUDA {cuda} (https://pytorch.org/get-started names it), and "
+        "start launch.py --reinstall-torch.",
+        cuda=cuda,
+    )

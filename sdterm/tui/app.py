@@ -19,6 +19,15 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker, WorkerFailed
 
+from sdterm.core.languages.translations import (
+    LanguageError,
+    LanguageSource,
+    Pack,
+    UnknownLanguageError,
+    is_known,
+    language_sources,
+    packs_of,
+)
 from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings, is_owners
 from sdterm.messages import message, sentences
 from sdterm.tui import calls, themes
@@ -28,19 +37,7 @@ from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
 from sdterm.tui.keymap import KeymapError, bound, clashes, keys_of, read_keymap, shown
-from sdterm.tui.language import (
-    LanguageError,
-    LanguageSource,
-    Pack,
-    UnknownLanguageError,
-    counted,
-    is_known,
-    language_sources,
-    packs_of,
-    said,
-    tr,
-    use,
-)
+from sdterm.tui.language import counted, said, tr, use
 from sdterm.tui.link import Link
 from sdterm.tui.messages import (
     CompareWanted,

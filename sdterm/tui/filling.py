@@ -8,12 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sdterm.core.languages.translations import languages
 from sdterm.core.names import normal
 from sdterm.core.settings.settings import frozen_reason
 from sdterm.core.text import printable
 from sdterm.tui import calls, themes
 from sdterm.tui.fields import DEFAULTS, Field
-from sdterm.tui.language import languages, tr
+from sdterm.tui.language import tr
 from sdterm.tui.messages import Part
 from sdterm.tui.networks import KINDS, OFFERED, Networks, with_shipped
 from sdterm.tui.offers import Choice, Offers

@@ -1,92 +1,19 @@
-"""What the interface says, in the language of whoever reads it.
+"""What the interface says, in the language of whoever reads it."""
 
-Translations are A1111's files: `localizations/<language>.json`, flat, the English text as the key. English needs none.
-A sentence that counts is two texts in English; where a language has other plural forms, the translation of the second
-one is a table of CLDR's categories: `{"one": …, "few": …, "other": …}`.
+from collections.abc import Iterable
+from typing import Any
 
-They lie in sdterm, in extensions and in the data folder. Plugins bring more, as packs of messages that come with the
-catalogue. A pack wins over sdterm's own files, the folders of extensions win over packs, and the user's own over all.
-They are strangers' data: what cannot be read is told, and the rest is used.
-"""
+from sdterm.core.languages.speech import Speech, speech_of
+from sdterm.core.languages.translations import LanguageSource
+from sdterm.messages import Message
 
-from __future__ import annotations
-
-import json
-import string
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
-
-from sdterm.core.extensions.discovery import language_packs
-from sdterm.core.settings.paths import shipped
-from sdterm.core.settings.settings import Settings
-from sdterm.core.text import printable
-from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.messages import Message, asked_for
-from sdterm.tui.plural_forms import CATEGORIES, Category, category
-from sdterm.tui.pseudo import NAME as PSEUDO
-from sdterm.tui.pseudo import pseudo
-
-if TYPE_CHECKING:
-    from sdterm.core.extensions.catalogue import Catalogue
-
-_LONGEST = 10_000  # characters of a translation
-MOST_BYTES = 8 * 2**20
-"""Of a file; A1111's largest has one."""
-
-_ENGLISH = (None, "", "en", "None")
-
-Translation = str | Mapping[str, str]
-"""A text, or its plural forms by category."""
-
-_language = "en"
-_messages: Mapping[str, Translation] = {}
-
-
-class LanguageError(SdtermError, ValueError):
-    """A translation cannot be read; the message is a sentence."""
-
-    code = BAD_REQUEST
-
-
-class UnknownLanguageError(LanguageError):
-    """There is no translation of that name."""
-
-
-@dataclass(frozen=True)
-class Pack:
-    """Messages that a plugin brings."""
-
-    plugin: str
-    """Its slug."""
-    language: str
-    messages: Mapping[str, Translation]
-
-
-LanguageSource = Path | Pack
-"""Where a translation may be: a folder with files, or a pack."""
-
-
-def packs_of(catalogue: Catalogue) -> tuple[Pack, ...]:
-    """The packs that plugins bring, the strongest last."""
-    packs = []
-    for offer in catalogue.of("LocalePack"):
-        language, messages = offer.facts["language"], offer.facts["messages"]
-        if isinstance(language, str) and isinstance(messages, dict):
-            packs.append(Pack(offer.plugin, language, _clean(messages)))
-    return tuple(packs)
+_speech = Speech()
 
 
 def tr(text: str, /, **values: Any) -> str:
     """The text in the language that is in use, `{name}` replaced by the value of that name. A message, such as an
     event's or an error's, has its own values."""
-    if not isinstance(text, Message):
-        return _filled(_found(text), text, text, values)
-    if text.one is not None and isinstance(number := text.values.get("number"), int):
-        return _counted(text.one, text.template, number, text.values)
-    return _filled(_found(text.template), text.template, text.template, text.values)
+    return _speech.tr(text, **values)
 
 
 def said(text: str) -> str:
@@ -96,152 +23,12 @@ def said(text: str) -> str:
 
 def counted(one: str, many: str, number: int, /, **values: Any) -> str:
     """The one text or the other, as the number and the language say; `{number}` is replaced by it."""
-    return _counted(one, many, number, {"number": number, **values})
-
-
-def _counted(one: str, many: str, number: int, values: Mapping[str, Any]) -> str:
-    form = category(_language, number)
-    found = _found(many)
-    if form == "one" and isinstance(found, str | None):
-        found = _found(one) or found
-    return _filled(found, many, one if number == 1 else many, values, form)
-
-
-def _found(text: str) -> Translation | None:
-    return pseudo(text) if _language == PSEUDO else _messages.get(text)
-
-
-def _filled(
-    found: Translation | None, text: str, english: str, values: Mapping[str, Any], form: Category = "other"
-) -> str:
-    """A translation of a text with its values, or else the English one."""
-    translated = found if isinstance(found, str | None) else found.get(form) or found.get("other")
-    if not values:
-        return translated or english
-    values = {name: tr(value) if isinstance(value, Message) else value for name, value in values.items()}
-    # A translator's slip must not cost the sentence, nor a stranger's `{name:999999999}` all memory.
-    return (translated if translated and _fits(text, translated) else english).format_map(values)
-
-
-@lru_cache(maxsize=4096)
-def _fits(text: str, translated: str) -> bool:
-    """Whether a translation replaces nothing but what the text does, and in its way."""
-    try:
-        return {*asked_for(translated)} <= {*asked_for(text)}
-    except ValueError:
-        return False
+    return _speech.counted(one, many, number, **values)
 
 
 def use(language: str | None, sources: Iterable[LanguageSource] = ()) -> tuple[str, ...]:
     """Speak that language from now on; None and `en` are English, `pseudo` is for tests. Returns a sentence for each of
     its files that cannot be read. Raises LanguageError if none of them can, and then nothing changes."""
-    global _language, _messages
-    found = [] if language in (*_ENGLISH, PSEUDO) else read_files(str(language), sources)
-    _language, _messages = language or "en", _joined(found)
-    return tuple(file.fault for file in found if file.fault)
-
-
-def language_sources(settings: Settings, plugins: Iterable[Pack] = ()) -> list[LanguageSource]:
-    """Where translations are, the strongest last: sdterm's own, what plugins bring, the folders of extensions, the
-    user's own."""
-    ours, own = shipped("localizations"), settings["localizations_dir"]
-    packs = language_packs(settings.root / "extensions") if settings["extensions"] else ()
-    return [*([ours] if ours else []), *plugins, *packs, settings.root / "localizations", *([Path(own)] if own else [])]
-
-
-def languages(sources: Iterable[LanguageSource]) -> list[str]:
-    """Those that there are translations for."""
-    names: set[str] = set()
-    for source in sources:
-        names |= {source.language} if isinstance(source, Pack) else {path.stem for path in source.glob("*.json")}
-    return sorted(name for name in names if name == printable(name))
-
-
-def is_known(language: str | None, sources: Iterable[LanguageSource]) -> bool:
-    """Whether it is English, nobody's, or there is a translation."""
-    return language in (*_ENGLISH, PSEUDO) or language in languages(sources)
-
-
-def read_messages(language: str, sources: Iterable[LanguageSource]) -> dict[str, Translation]:
-    """English text → translation, of all files and packs of that name, later ones winning. Raises LanguageError."""
-    return _joined(read_files(language, sources))
-
-
-@dataclass(frozen=True)
-class LanguageFile:
-    """One file or pack of a language: what it translates, or what is wrong with it."""
-
-    path: Path | None
-    """Unset for a pack."""
-    plugin: str | None
-    """The slug of the plugin that brings a pack."""
-    messages: Mapping[str, Translation]
-    fault: str = ""
-
-
-def read_files(language: str, sources: Iterable[LanguageSource]) -> list[LanguageFile]:
-    """All files and packs of that name. Raises UnknownLanguageError if there is none."""
-    found = []
-    for source in sources:
-        if isinstance(source, Pack):
-            if source.language == language:
-                found.append(LanguageFile(None, source.plugin, source.messages))
-        elif (path := source / f"{language}.json").is_file():
-            try:
-                found.append(LanguageFile(path, None, _read(path)))
-            except LanguageError as error:
-                found.append(LanguageFile(path, None, {}, str(error)))
-    if not found:
-        said = f"There is no translation {printable(language)!r}: neither a file in localizations/ nor a plugin has it."
-        raise UnknownLanguageError(said)
-    return found
-
-
-def _joined(files: Sequence[LanguageFile]) -> dict[str, Translation]:
-    if files and all(file.fault for file in files):
-        raise LanguageError(files[-1].fault)
-    return {text: translation for file in files for text, translation in file.messages.items()}
-
-
-def _read(path: Path) -> dict[str, Translation]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise LanguageError(f"{printable(str(path))} has more than {MOST_BYTES // 2**20} MiB.")
-        content = json.loads(data.decode("utf-8-sig"))
-    except LanguageError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise LanguageError(f"{printable(str(path))} cannot be read: {printable(str(error))}.") from None
-    if not isinstance(content, dict):
-        raise LanguageError(f'{printable(str(path))} must be one table: {{"English text": "translation"}}.')
-    return _clean(content)
-
-
-def _clean(content: Mapping[str, object]) -> dict[str, Translation]:
-    """The texts of a translation, without what a terminal would obey."""
-    clean: dict[str, Translation] = {}
-    for key, value in content.items():
-        if key == "rtl":
-            continue
-        if _is_text(value):
-            clean[key.strip()] = _clean_text(value)
-        elif isinstance(value, dict):
-            forms = {form: _clean_text(text) for form, text in value.items() if form in CATEGORIES and _is_text(text)}
-            if forms:
-                clean[key.strip()] = forms
-    return clean
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _clean_text(text: str) -> str:
-    return "\n".join(printable(line, _LONGEST) for line in text.strip().split("\n"))
-
-
-def placeholders(text: str) -> Sequence[str]:
-    """The names in braces, sorted. Raises ValueError if the braces are wrong."""
-    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+    global _speech
+    _speech, faults = speech_of(language, sources)
+    return faults

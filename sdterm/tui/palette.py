@@ -20,6 +20,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 from textual.worker import Worker, WorkerError
 
+from sdterm.core.languages.translations import languages
 from sdterm.core.settings.settings import Setting, frozen_reason
 from sdterm.core.text import file_size, printable
 from sdterm.tui import calls, themes
@@ -27,7 +28,7 @@ from sdterm.tui.actions import Action, actions_of
 from sdterm.tui.commands import Command, found
 from sdterm.tui.fields import ROWS, Field, parts
 from sdterm.tui.keymap import shown
-from sdterm.tui.language import languages, tr
+from sdterm.tui.language import tr
 from sdterm.tui.messages import Fill
 from sdterm.tui.screens.settings import SettingsScreen, edit, settings_of
 from sdterm.tui.screens.settings import shown as value_shown

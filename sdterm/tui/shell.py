@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from textual.app import App
 
+from sdterm.core.languages.translations import LanguageSource
 from sdterm.core.settings.settings import Settings
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
-from sdterm.tui.language import LanguageSource
 from sdterm.tui.picture.support import Protocol as PictureProtocol
 from sdterm.tui.picture.support import Support
 from sdterm.tui.state import State

@@ -7,17 +7,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 
 from sdterm.api import STATES
+from sdterm.core.languages.marked import texts_of
+from sdterm.core.languages.plural_forms import categories
+from sdterm.core.languages.translations import Translation, placeholders
 from sdterm.core.settings.flags import FLAGS
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
 from sdterm.events import PICTURE_KINDS
-from sdterm.fields import FIELDS
+from sdterm.fields import FIELDS, shown_as_one
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.fields import FOLDED, parts
-from sdterm.tui.language import Translation, placeholders
 from sdterm.tui.panes import ABOUT, MOVES
-from sdterm.tui.plural_forms import categories
 from sdterm.tui.screens import help
 from sdterm.tui.state import TROUBLES
 from sdterm.tui.vocabulary import NAMES
@@ -99,6 +100,7 @@ def _declared() -> Iterator[str]:
     """The texts of tables, which have no call of their own."""
     yield from (row.label for row in FIELDS.values())
     yield from (field.sentence for field in FOLDED)
+    yield from (rows[0].sentence for name, rows in shown_as_one("option").items() if name)
     for part, fields in parts({}).items():
         yield from (part, *(field.sentence for field in fields))
     for setting in SETTINGS:
@@ -115,6 +117,7 @@ def _declared() -> Iterator[str]:
     yield from (text for kind in MODEL_KINDS for text in (kind.word, kind.label))
     yield from (*STATES, *PICTURE_KINDS, *TROUBLES.values(), *SOURCES, "Commands", "Help", "Prompt", "All keys")
     yield from _option_helps()
+    yield from (text for path in sorted(PACKAGE.rglob("*.html")) for text in texts_of(path.read_text(encoding="utf-8")))
 
 
 def _option_helps() -> Iterator[str]:

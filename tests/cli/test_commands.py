@@ -1,12 +1,14 @@
 """The commands that tell: models, samplers, plugins, flags, doctor, completion, help."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from safetensors.numpy import save
 
 from sdterm.cli import COMMANDS
@@ -117,6 +119,17 @@ def test_doctor_repairs_folders_and_leftovers(sdterm: Run, data: Path) -> None:
     assert "unfinished" not in done.stdout
 
 
+def test_doctor_speaks_the_users_language_and_programs_english(sdterm: Run) -> None:
+    shown = sdterm("doctor", SDTERM_LANGUAGE="ja").stdout
+    found = [re.match(r"([✓•✗] \S.*?  +)(\S.*)", line) for line in shown.splitlines()]
+    findings = {each[1][2:].strip(): each[2] for each in found if each}
+    assert "使用可能" in findings["メモリ"] and "デモモデル" in findings["チェックポイント"]
+    assert len({cell_len(each[1]) for each in found if each}) == 1, "findings stand below each other"
+    accented = sdterm("doctor", SDTERM_LANGUAGE="pseudo").stdout
+    assert not [word for word in ("installed", "available", "free", "demo model", "loaded") if word in accented]
+    assert sdterm("doctor", "--json", SDTERM_LANGUAGE="ja").stdout.isascii()
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_for_the_shell(sdterm: Run, shell: str) -> None:
     assert "_SDTERM_COMPLETE" in sdterm("completion", shell).stdout
@@ -132,6 +145,21 @@ def test_help_shows_commands_first_then_our_own_flags_and_says_where_a1111s_are(
     assert shown.startswith("Usage: sdterm ")
     for command in COMMANDS:
         assert sdterm(command, "--help").returncode == 0
+
+
+def test_help_speaks_the_users_language_in_lines_that_fit(sdterm: Run) -> None:
+    from sdterm.cli.ext import COMMANDS as OF_EXT
+
+    for words, commands in (([], COMMANDS), (["ext"], OF_EXT)):
+        english, accented = (sdterm(*words, "--help", SDTERM_LANGUAGE=name).stdout for name in ("en", "pseudo"))
+        for command in commands:
+            (line,) = (line for line in english.splitlines() if line.startswith(f"  {command} "))
+            assert line not in accented and f"\n  {command} " in accented, command
+        assert not [word for word in ("Usage", "Options", "Exit codes", "Show this") if word in accented]
+    shown = sdterm("--help", SDTERM_LANGUAGE="ja").stdout
+    assert "使い方：" in shown and "\nオプション:" in shown and max(map(cell_len, shown.splitlines())) <= 80
+    generate = sdterm("generate", "--help", SDTERM_LANGUAGE="ja").stdout
+    assert "サンプリングのステップ数。 [20]" in generate and "繰り返し指定できます。" in generate
 
 
 def test_a_group_without_a_command_shows_its_help_in_lines(sdterm: Run) -> None:

@@ -22,6 +22,7 @@ from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.inputs import Inputs
+from sdterm.core.languages.translations import languages, packs_of
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.upscalers import find_upscaler
 from sdterm.core.output.saving import Saving, save_images
@@ -30,7 +31,7 @@ from sdterm.engine.upscale import Upscaling, upscaled
 from sdterm.events import Described, Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
 from sdterm.testing import assert_denoise_hook_conforms
-from sdterm.tui.language import languages, packs_of, tr, use
+from sdterm.tui.language import tr, use
 from sdterm.tui.texts import messages
 
 PAGES = ("README", *(kind.hook for kind in KINDS))

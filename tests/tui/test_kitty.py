@@ -165,7 +165,7 @@ def test_doctor_names_the_same_and_leaves_no_answer_to_the_shell(answer: str, pr
     terminal = start("doctor")
     terminal.until_sent(re.escape(QUESTION))
     terminal.type(answer or END)
-    terminal.until_sent(f"pictures as {protocol}")
+    terminal.until_sent(f"images as {protocol}")
     terminal.until_it_ends()
     assert not terminal.unread
 
@@ -205,13 +205,13 @@ def _found(pattern: str, text: str) -> tuple[str, ...]:
 
 def test_each_terminal_is_asked_once(start: Start) -> None:
     terminal = start("doctor", term="xterm-256color", says=FOOT)
-    terminal.until_sent("pictures as sixel")
+    terminal.until_sent("images as sixel")
     terminal.until_it_ends()
     terminal.run("doctor")
-    terminal.until(lambda: terminal.sent.count("pictures as sixel") == 2, "the second doctor")
+    terminal.until(lambda: terminal.sent.count("images as sixel") == 2, "the second doctor")
     terminal.until_it_ends()
     assert terminal.sent.count(QUESTION) == 1
     other = start("doctor", term="xterm-256color", says=END)
-    other.until_sent("pictures as half")
+    other.until_sent("images as half")
     other.until_it_ends()
     assert other.sent.count(QUESTION) == 1

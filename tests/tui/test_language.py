@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from sdterm.core.extensions.catalogue import Catalogue, Offer
 from sdterm.core.extensions.install.records import InstallRecord, write_records
-from sdterm.core.settings.paths import shipped
-from sdterm.core.settings.settings import resolve
-from sdterm.tui.language import (
+from sdterm.core.languages.translations import (
     MOST_BYTES,
     LanguageError,
     Pack,
@@ -18,9 +16,10 @@ from sdterm.tui.language import (
     languages,
     packs_of,
     read_files,
-    tr,
-    use,
 )
+from sdterm.core.settings.paths import shipped
+from sdterm.core.settings.settings import resolve
+from sdterm.tui.language import tr, use
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Label
 
+from sdterm.core.languages.pseudo import NAME, pseudo
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.tui.app import Workstation
-from sdterm.tui.pseudo import NAME, pseudo
 from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.bars import KeyBar, StatusLine, TopBar
 from sdterm.tui.widgets.large import ChosenPicture

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from sdterm.core.languages.translations import placeholders, read_messages
 from sdterm.core.settings.paths import PACKAGE, shipped
 from sdterm.messages import from_json
 from sdterm.tui.actions import ACTIONS, BY_ID, SCOPES
 from sdterm.tui.app import Workstation
 from sdterm.tui.keymap import PRESETS, KeymapError, clashes, keys_of, read_keymap
-from sdterm.tui.language import placeholders, read_messages
 from sdterm.tui.screens.help import PLACES
 from sdterm.tui.texts import calls, faults, messages, template
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sdterm.core.languages.translations import language_sources, languages, read_files
 from sdterm.core.settings.settings import resolve
-from sdterm.tui.language import language_sources, languages, read_files, tr, use
+from sdterm.tui.language import tr, use
 
 PACK = Path(__file__).parents[1]
 

@@ -3,19 +3,20 @@
 import click
 
 from sdterm.cli.lazy import LazyGroup
+from sdterm.messages import message
 
 COMMANDS = {
-    "install": ("sdterm.cli.ext.install", "Install an extension, or update it."),
-    "remove": ("sdterm.cli.ext.manage", "Remove an installed extension."),
-    "enable": ("sdterm.cli.ext.manage", "Enable an extension."),
-    "disable": ("sdterm.cli.ext.manage", "Disable an extension."),
-    "list": ("sdterm.cli.ext.listing", "List extensions: where from, which version, whether they run."),
-    "info": ("sdterm.cli.ext.info", "Show details of an extension."),
-    "trust": ("sdterm.cli.ext.install", "Show how an installed extension changed, and approve it."),
-    "new": ("sdterm.cli.ext.author", "Write an extension to start from."),
-    "check": ("sdterm.cli.ext.author", "Check an extension without running it."),
-    "test": ("sdterm.cli.ext.author", "Run an extension's tests on a tiny model."),
-    "trace": ("sdterm.cli.ext.author", "Show every call of an extension: time, shapes."),
+    "install": ("sdterm.cli.ext.install", message("Install an extension, or update it.")),
+    "remove": ("sdterm.cli.ext.manage", message("Remove an installed extension.")),
+    "enable": ("sdterm.cli.ext.manage", message("Enable an extension.")),
+    "disable": ("sdterm.cli.ext.manage", message("Disable an extension.")),
+    "list": ("sdterm.cli.ext.listing", message("List extensions: their source, version, and whether they run.")),
+    "info": ("sdterm.cli.ext.info", message("Show details of an extension.")),
+    "trust": ("sdterm.cli.ext.install", message("Show how an installed extension changed, and approve it.")),
+    "new": ("sdterm.cli.ext.author", message("Write an extension to start from.")),
+    "check": ("sdterm.cli.ext.author", message("Check an extension without running it.")),
+    "test": ("sdterm.cli.ext.author", message("Run an extension's tests on a tiny model.")),
+    "trace": ("sdterm.cli.ext.author", message("Show every call of an extension: time, shapes.")),
 }
 
 

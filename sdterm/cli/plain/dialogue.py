@@ -15,6 +15,7 @@ from sdterm.cli.plain.lines import Lines
 from sdterm.cli.plain.spoken import SpokenOutput
 from sdterm.client import Client, connect
 from sdterm.core.infotext.recall import recall
+from sdterm.core.languages.translations import language_sources, packs_of
 from sdterm.core.library.checkpoints import library_of
 from sdterm.core.numbers import whole_number
 from sdterm.core.prompt.styles import styles_of
@@ -24,7 +25,7 @@ from sdterm.events import Failed
 from sdterm.tui import draft, history
 from sdterm.tui.draft import Draft
 from sdterm.tui.form import Form
-from sdterm.tui.language import counted, language_sources, packs_of, said, tr, use
+from sdterm.tui.language import counted, said, tr, use
 from sdterm.tui.networks import OFFERED, with_shipped
 from sdterm.tui.offers import Offers
 from sdterm.tui.remedies import applied, remedies

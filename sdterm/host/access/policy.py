@@ -22,6 +22,12 @@ T = TypeVar("T")
 _NO_TOKEN = message("This address needs a token: `sdterm token new NAME` on the host's machine makes one.")
 _WRONG_TOKEN = message("The token is not valid: it is not one of this host's, or it was revoked, or it has expired.")
 _OWNERS = message("Only the host's own user can do this, on the host itself.")
+_UNAUTHORIZED = {
+    "Not authenticated": message("Not authenticated."),
+    "Invalid authentication credentials": message("Invalid authentication credentials."),
+    "Incorrect username or password": message("Incorrect username or password."),
+}
+"""A1111's words → the sentence for whoever reads a page."""
 _PUBLIC = ("/", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect")
 """What A1111 answers without a login, too; there is nothing in it but a description of its API."""
 
@@ -176,7 +182,7 @@ def _allowed(guest: Guest, scope: Scope) -> Guest | Refusal:
 
 
 def _unauthorized(detail: str) -> Refusal:
-    return Refusal(401, "unauthorized", f"{detail}.", detail)
+    return Refusal(401, "unauthorized", _UNAUTHORIZED[detail], detail)
 
 
 def _basic(given: str) -> tuple[str, str | None]:

@@ -20,13 +20,13 @@ async function load(isNew) {
     list.replaceChildren();
   }
   if (!answer.ok) {
-    said.textContent = page.message || "The host does not answer.";
+    said.textContent = page.message || said.dataset.silent;
     return;
   }
   for (const picture of page.pictures) add(picture);
   next = page.next;
   more.hidden = !next;
-  said.textContent = pictures.length ? "" : "No picture matches.";
+  said.textContent = pictures.length ? "" : said.dataset.none;
 }
 
 function add(picture) {

@@ -12,12 +12,13 @@ from textual.binding import BindingType
 from textual.widget import Widget
 from textual.widgets import Input
 
+from sdterm.core.languages.translations import languages
 from sdterm.core.names import normal
 from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason, is_owners
 from sdterm.core.text import printable
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import languages, said, tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.shell import Shell
 

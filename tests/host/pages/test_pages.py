@@ -172,3 +172,38 @@ def test_a_workstation_in_a_page_has_the_looks_and_the_locks_of_its_owner(
     environ = workstation._environment(settings, "ann", 80, 24)
     assert {key: environ[f"SDTERM_{key.upper()}"] for key in locked} == locked
     assert "SDTERM_OUTDIR" not in environ and "SDTERM_PORT" not in environ and environ["SDTERM_IN_PAGE"] == "true"
+
+
+def test_a_page_is_said_in_the_language_that_the_browser_asks_for(base: str) -> None:
+    for asked, tag, words in (
+        ("ja,en-US;q=0.7,en;q=0.3", "ja", "ギャラリー"),
+        ("fr;q=0.9, zh-Hans-CN;q=0.8", "zh-CN", "图库"),
+        ("de;q=0, xx, en-GB", "en", "Gallery"),
+        ("*;q=nonsense,,;", "en", "Gallery"),
+    ):
+        page = httpx.get(f"{base}/gallery/", auth=LOGIN, headers={"accept-language": asked}).text
+        assert f'<html lang="{tag}">' in page and f"<h1>{words}</h1>" in page and "[[" not in page, asked
+    front = httpx.get(f"{base}/", auth=LOGIN, headers={"accept-language": "de-AT"}).text
+    assert "Galerie" in front and "Opening" not in front and "[[" not in front
+
+
+def test_what_a_browser_is_refused_with_is_said_in_its_language_too(base: str) -> None:
+    german = {"accept-language": "de"}
+    nobody = httpx.get(f"{base}/", headers=german)
+    assert (nobody.status_code, nobody.text) == (401, "Nicht angemeldet.")
+    assert nobody.headers["content-language"] == "de" and "utf-8" in nobody.headers["content-type"]
+    assert httpx.get(f"{base}/", headers={"accept-language": "tlh"}).text == "Not authenticated."
+    nowhere = httpx.get(f"{base}/gallery/nothing", auth=LOGIN, headers=german)
+    assert (nowhere.status_code, nowhere.headers["content-language"]) == (404, "de")
+    wrong = {"params": {"q": "steps>=x"}, "auth": LOGIN}
+    plain, said = (httpx.get(f"{base}/gallery/list", headers=each, **wrong).json() for each in ({}, german))  # type: ignore[arg-type]
+    assert said["code"] == plain["code"] and said["message"] != plain["message"] and "steps" in said["message"]
+
+
+def test_a_browser_that_asks_for_no_known_language_gets_the_one_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "localizations").mkdir()
+    (tmp_path / "localizations" / "xx.json").write_text('{"Gallery": "<b>Xallery</b>"}')
+    with served(tmp_path, pages=True, api=True, language="xx") as it:
+        page = httpx.get(f"{it.url}/gallery/", headers={"accept-language": "tlh"}).text
+        assert '<html lang="xx">' in page and "<h1>&lt;b&gt;Xallery&lt;/b&gt;</h1>" in page
+        assert '<html lang="ja">' in httpx.get(f"{it.url}/gallery/", headers={"accept-language": "ja"}).text

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from sdterm.core.languages.pseudo import pseudo
+from sdterm.core.languages.translations import placeholders
 from sdterm.messages import message, plural
-from sdterm.tui.language import counted, placeholders, tr, use
-from sdterm.tui.pseudo import pseudo
+from sdterm.tui.language import counted, tr, use
 from sdterm.tui.texts import messages, template
 
 

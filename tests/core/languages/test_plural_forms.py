@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from sdterm.core.languages.plural_forms import categories, category
+from sdterm.core.languages.translations import Pack
 from sdterm.messages import plural
-from sdterm.tui.language import Pack, counted, tr, use
-from sdterm.tui.plural_forms import categories, category
+from sdterm.tui.language import counted, tr, use
 from sdterm.tui.texts import faults
 
 ONE, MANY = "One image, {size} MB.", "{number} images, {size} MB."
