@@ -1,5 +1,7 @@
 """A host on another machine: its address, the token to show there, and the certificate to trust."""
 
+from __future__ import annotations
+
 import ipaddress
 import os
 import socket
@@ -7,14 +9,17 @@ import ssl
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-import httpx2 as httpx
-
+from sdterm.core.settings.settings import Settings
 from sdterm.core.settings.tokens import TOKEN
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, HostError
 from sdterm.messages import message
+
+if TYPE_CHECKING:  # it is imported when something is asked: addresses are looked at before a screen is painted
+    import httpx2 as httpx
 
 CONNECT_LIMIT = 2.5
 """Seconds for one connection: on a line that loses it, the next try is soon enough."""
@@ -51,6 +56,21 @@ class Remote:
             raise RemoteError(
                 message("The token is not valid: `sdterm token new NAME` on the host's machine prints one.")
             )
+
+
+def remote_of(settings: Settings) -> Remote:
+    """The host that the setting `connect` names by its address. Raises RemoteError. Nothing is asked of it."""
+    url, token_file, ca = settings["connect"], settings["token_file"], settings["tls_ca"]
+    check_address(url)
+    if not token_file:
+        raise RemoteError(
+            message(
+                "The host at {url} wants a token: --token-file FILE. There, `sdterm token new NAME` prints one.",
+                url=printable(url),
+            )
+        )
+    token, certificate = read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None
+    return Remote(url, token, certificate, is_own=settings["in_page"])
 
 
 def check_address(url: str) -> None:
@@ -104,6 +124,8 @@ def read_token(path: Path) -> str:
 def http_of(remote: Remote, limit: float) -> httpx.Client:
     """An HTTP client of that host's `/v1`. limit: seconds for one call. Raises RemoteError if the certificate cannot be
     used."""
+    import httpx2 as httpx
+
     host = _parts(remote.url).hostname or ""
     try:
         context: ssl.SSLContext | bool = ssl.create_default_context(cafile=remote.ca) if remote.ca else True
@@ -125,6 +147,8 @@ def http_of(remote: Remote, limit: float) -> httpx.Client:
 
 def reason_of(error: httpx.HTTPError, remote: Remote) -> str:
     """Why a call to that host failed, as sentences."""
+    import httpx2 as httpx
+
     where = printable(remote.url)
     cause: BaseException | None = error
     while cause:

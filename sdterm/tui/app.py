@@ -20,6 +20,7 @@ from textual.timer import Timer
 from textual.worker import Worker, WorkerFailed
 
 from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings, is_owners
+from sdterm.core.text import printable
 from sdterm.messages import message, sentences
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import BY_ID, actions_of, bindings
@@ -399,7 +400,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         if self.desk.drawing.forever:
             seed += " " + tr("forever")
         model = values.get("model") or (self.models[0] if self.models else "")
-        return words(self.state, str(model), seed)
+        return words(self.state, str(model), seed, self.machine)
+
+    @property
+    def machine(self) -> str:
+        """The other machine that the host is on; empty where it is this one, or a page's own."""
+        target: str = "" if self.settings["in_page"] else self.settings["connect"] or ""
+        return printable(target.partition("://")[2].rstrip("/") or target)
 
     # --- screens ------------------------------------------------------------------------------------------------------
 
