@@ -67,7 +67,7 @@ from sdterm.core.library.sources import TOKENS
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
-from sdterm.core.text import file_size, printable
+from sdterm.core.text import file_size
 from sdterm.errors import AnswerError as AnswerError
 from sdterm.errors import HostError as HostError
 from sdterm.errors import SdtermError

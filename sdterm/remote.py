@@ -84,7 +84,7 @@ def check_address(url: str) -> None:
         raise RemoteError(
             message("The address of a host cannot contain a user, password, ? or #. A token comes from a file.")
         )
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise RemoteError(
             message(
                 "Without TLS, others on the network could read the token for {host}. Use https:// or SSH.",
@@ -129,7 +129,7 @@ def http_of(remote: Remote, limit: float) -> httpx.Client:
     host = _parts(remote.url).hostname or ""
     try:
         context: ssl.SSLContext | bool = ssl.create_default_context(cafile=remote.ca) if remote.ca else True
-        if isinstance(context, ssl.SSLContext) and remote.is_own and _is_loopback(host):
+        if isinstance(context, ssl.SSLContext) and remote.is_own and is_loopback(host):
             context.check_hostname = False
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     except OSError as error:  # an SSLError is one
@@ -141,7 +141,7 @@ def http_of(remote: Remote, limit: float) -> httpx.Client:
         headers={"authorization": f"Bearer {remote.token}"},
         verify=context,
         timeout=httpx.Timeout(limit, connect=CONNECT_LIMIT),
-        trust_env=not _is_loopback(host),  # a proxy is never asked for this machine
+        trust_env=not is_loopback(host),  # a proxy is never asked for this machine
     )
 
 
@@ -200,7 +200,8 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether that name or address is this machine's alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -706,6 +706,18 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         now = [Said(time.time(), note.text) for note in self.screen.query(Note) if note.stands]
         self.push_screen(Plain(told([*self._said, *now]) or tr("No messages yet."), hint))
 
+    @work(group="share", exclusive=True)
+    async def action_share_address(self) -> None:
+        if (health := await self.host.ask(calls.health())) is None:
+            return  # that there is none is told already
+        from sdterm.tui.screens.share import shared_by
+
+        shared = shared_by(health)
+        if isinstance(shared, str):
+            self.say(shared)
+        else:
+            self.push_screen(shared)
+
     @work(group="suspend", exclusive=True)
     async def _suspend(self) -> None:
         await self.terminal_has_answered()
