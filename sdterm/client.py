@@ -67,12 +67,12 @@ from sdterm.core.library.sources import TOKENS
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
-from sdterm.core.text import file_size, printable
+from sdterm.core.text import file_size
 from sdterm.errors import AnswerError as AnswerError
 from sdterm.errors import HostError as HostError
 from sdterm.errors import SdtermError
 from sdterm.messages import from_json, message
-from sdterm.remote import CONNECT_LIMIT, Remote, RemoteError, check_address, http_of, read_token, reason_of
+from sdterm.remote import CONNECT_LIMIT, Remote, http_of, reason_of, remote_of
 from sdterm.ssh import SshError, Tunnel, tunnel
 from sdterm.version import __version__
 
@@ -136,20 +136,8 @@ def connect(
 
 def address_of(settings: Settings) -> "Remote | Tunnel":
     """Where the host on another machine is that these settings name. Raises RemoteError, SshError."""
-    target, token_file = settings["connect"], settings["token_file"]
-    if "://" not in target:
-        return tunnel(target)
-    check_address(target)
-    if not token_file:
-        raise RemoteError(
-            message(
-                "The host at {url} wants a token: --token-file FILE. There, `sdterm token new NAME` prints one.",
-                url=printable(target),
-            )
-        )
-    ca = settings["tls_ca"]
-    token, certificate = read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None
-    return Remote(target, token, certificate, is_own=settings["in_page"])
+    target: str = settings["connect"]
+    return remote_of(settings) if "://" in target else tunnel(target)
 
 
 def reach(remote: "Remote | Tunnel", *, start: bool = True) -> "Client":

@@ -1,5 +1,7 @@
 """A host on another machine: its address, the token to show there, and the certificate to trust."""
 
+from __future__ import annotations
+
 import ipaddress
 import os
 import socket
@@ -7,14 +9,17 @@ import ssl
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-import httpx2 as httpx
-
+from sdterm.core.settings.settings import Settings
 from sdterm.core.settings.tokens import TOKEN
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, HostError
 from sdterm.messages import message
+
+if TYPE_CHECKING:  # it is imported when something is asked: addresses are looked at before a screen is painted
+    import httpx2 as httpx
 
 CONNECT_LIMIT = 2.5
 """Seconds for one connection: on a line that loses it, the next try is soon enough."""
@@ -53,6 +58,21 @@ class Remote:
             )
 
 
+def remote_of(settings: Settings) -> Remote:
+    """The host that the setting `connect` names by its address. Raises RemoteError. Nothing is asked of it."""
+    url, token_file, ca = settings["connect"], settings["token_file"], settings["tls_ca"]
+    check_address(url)
+    if not token_file:
+        raise RemoteError(
+            message(
+                "The host at {url} wants a token: --token-file FILE. There, `sdterm token new NAME` prints one.",
+                url=printable(url),
+            )
+        )
+    token, certificate = read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None
+    return Remote(url, token, certificate, is_own=settings["in_page"])
+
+
 def check_address(url: str) -> None:
     """Raises RemoteError if that is no address of a host, or one where others could read the token."""
     parts = _parts(url)
@@ -64,7 +84,7 @@ def check_address(url: str) -> None:
         raise RemoteError(
             message("The address of a host cannot contain a user, password, ? or #. A token comes from a file.")
         )
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise RemoteError(
             message(
                 "Without TLS, others on the network could read the token for {host}. Use https:// or SSH.",
@@ -104,10 +124,12 @@ def read_token(path: Path) -> str:
 def http_of(remote: Remote, limit: float) -> httpx.Client:
     """An HTTP client of that host's `/v1`. limit: seconds for one call. Raises RemoteError if the certificate cannot be
     used."""
+    import httpx2 as httpx
+
     host = _parts(remote.url).hostname or ""
     try:
         context: ssl.SSLContext | bool = ssl.create_default_context(cafile=remote.ca) if remote.ca else True
-        if isinstance(context, ssl.SSLContext) and remote.is_own and _is_loopback(host):
+        if isinstance(context, ssl.SSLContext) and remote.is_own and is_loopback(host):
             context.check_hostname = False
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     except OSError as error:  # an SSLError is one
@@ -119,12 +141,14 @@ def http_of(remote: Remote, limit: float) -> httpx.Client:
         headers={"authorization": f"Bearer {remote.token}"},
         verify=context,
         timeout=httpx.Timeout(limit, connect=CONNECT_LIMIT),
-        trust_env=not _is_loopback(host),  # a proxy is never asked for this machine
+        trust_env=not is_loopback(host),  # a proxy is never asked for this machine
     )
 
 
 def reason_of(error: httpx.HTTPError, remote: Remote) -> str:
     """Why a call to that host failed, as sentences."""
+    import httpx2 as httpx
+
     where = printable(remote.url)
     cause: BaseException | None = error
     while cause:
@@ -176,7 +200,8 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether that name or address is this machine's alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

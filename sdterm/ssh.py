@@ -68,12 +68,23 @@ class Tunnel:
         """The host's socket, once it is open."""
         return self._folder / "host"
 
+    def dial(self) -> None:
+        """Begin to connect, and do not wait: from now on SSH may ask for a password here. Raises SshError."""
+        with self._lock:
+            self._dial(may_ask=True)
+
+    def log_in(self) -> None:
+        """Wait until what was dialled is connected: SSH asks for nothing any more. Raises SshError."""
+        with self._lock:
+            self._wait_for_login(_LOGIN_LIMIT)
+
     def open(self, *, start: bool = True) -> None:
         """Connect unless it is connected, and with `start` start the far host unless it runs. Raises SshError."""
         with self._lock:
             is_new = self._connection is None
             if self._connection is None or self._connection.poll() is not None:
-                self._connect(_LOGIN_LIMIT if is_new else _AGAIN_LIMIT, may_ask=is_new)
+                self._dial(may_ask=is_new)
+                self._wait_for_login(_LOGIN_LIMIT if is_new else _AGAIN_LIMIT)
             elif self.socket.exists() and not start:
                 return  # whoever asks there hears whether the host runs
             far = self._start_host() if start else self._host()
@@ -112,7 +123,7 @@ class Tunnel:
             self._connection.kill()
             self._connection.wait()
 
-    def _connect(self, limit: float, *, may_ask: bool) -> None:
+    def _dial(self, *, may_ask: bool) -> None:
         self._hang_up()
         self._control.unlink(missing_ok=True)
         batch = () if may_ask else ("-o", "BatchMode=yes")
@@ -124,9 +135,11 @@ class Tunnel:
                 )
         except OSError as error:
             raise SshError(message("SSH cannot be run: {why}.", why=error.strerror or str(error))) from error
+
+    def _wait_for_login(self, limit: float) -> None:
         end = time.monotonic() + limit
         while not self._control.exists():
-            if self._connection.poll() is not None or time.monotonic() > end:
+            if self._connection is None or self._connection.poll() is not None or time.monotonic() > end:
                 self._hang_up()
                 said = self._log.read_text("utf-8", "replace").strip().splitlines()
                 why = printable(said[-1], 200) if said else "no answer"

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import chain
 from typing import Any, TypeVar
 
 import click
@@ -91,11 +92,14 @@ def sides_of(option: str, text: str) -> tuple[str, str]:
 
 def settings_of(context: click.Context) -> Settings:
     """The settings a command runs with. Says the sentence of each flag that has no effect. Raises ConfigError."""
-    layers = {"the command line": _changes(_given(context))}
+    given = {"the command line": _given(context)}
     if text := os.environ.get("COMMANDLINE_ARGS"):
-        layers["COMMANDLINE_ARGS"] = _changes(_parsed(text)[0])
+        given["COMMANDLINE_ARGS"] = _parsed(text)[0]
+    layers = {source: _changes(flags) for source, flags in given.items()}
     settings = _of_machine(resolve(layers, os.environ), context)
     speak(settings)
+    for remark in chain.from_iterable(map(_remarks, given.values())):
+        say(remark)
     return settings
 
 
@@ -139,16 +143,19 @@ def _given(context: click.Context) -> dict[str, Any]:
     return flags
 
 
-def _changes(given: dict[str, Any]) -> dict[str, Any]:
+def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for flag, value in _in_order(given):
-        if flag.change:
-            changes |= joined(changes, flag, value)
-            if remark := flag.remark and flag.remark(value):
-                say(remark)
-        else:
-            say(f"{flag.name}: {flag.sentence}")
+        changes |= joined(changes, flag, value)
     return changes
+
+
+def _remarks(given: Mapping[str, Any]) -> Iterator[str]:
+    for flag, value in _in_order(given):
+        if not flag.change:
+            yield f"{flag.name}: {flag.sentence}"
+        elif remark := flag.remark and flag.remark(value):
+            yield remark
 
 
 def _in_order(given: Mapping[str, Any]) -> list[tuple[Flag, Any]]:

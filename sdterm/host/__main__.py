@@ -90,7 +90,7 @@ def _on_port(
         return None
     from sdterm.host.access.app import make_tcp_app
     from sdterm.host.access.listening import listen
-    from sdterm.host.access.said import who_is_let_in
+    from sdterm.host.access.said import url_for_others, who_is_let_in
     from sdterm.host.access.sharing import revoke_left_over, shared, tunnel_of
     from sdterm.host.pages.pages import can_show
     from sdterm.host.sdapi.delivery import Deliveries
@@ -99,7 +99,7 @@ def _on_port(
     revoke_left_over(services.run_folder.tokens)
     listening = listen(settings, services.run_folder)
     lines = [line for line in (listening.note, who_is_let_in(listening, settings)) if line]
-    services.opened(listening.url, *lines)
+    services.opened(url_for_others(listening), *lines)
     deliveries = Deliveries(services)
 
     def tell(text: str) -> None:

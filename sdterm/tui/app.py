@@ -29,6 +29,7 @@ from sdterm.core.languages.translations import (
     packs_of,
 )
 from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings, is_owners
+from sdterm.core.text import printable
 from sdterm.messages import message, sentences
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import BY_ID, actions_of, bindings
@@ -396,7 +397,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         if self.desk.drawing.forever:
             seed += " " + tr("forever")
         model = values.get("model") or (self.models[0] if self.models else "")
-        return words(self.state, str(model), seed)
+        return words(self.state, str(model), seed, self.machine)
+
+    @property
+    def machine(self) -> str:
+        """The other machine that the host is on; empty where it is this one, or a page's own."""
+        target: str = "" if self.settings["in_page"] else self.settings["connect"] or ""
+        return printable(target.partition("://")[2].rstrip("/") or target)
 
     # --- screens ------------------------------------------------------------------------------------------------------
 
@@ -693,6 +700,18 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         hint = f" {tr('Messages, the newest first. Up and down scroll, Esc goes back.')} "
         now = [Said(time.time(), note.text) for note in self.screen.query(Note) if note.stands]
         self.push_screen(Plain(told([*self._said, *now]) or tr("No messages yet."), hint))
+
+    @work(group="share", exclusive=True)
+    async def action_share_address(self) -> None:
+        if (health := await self.host.ask(calls.health())) is None:
+            return  # that there is none is told already
+        from sdterm.tui.screens.share import shared_by
+
+        shared = shared_by(health)
+        if isinstance(shared, str):
+            self.say(shared)
+        else:
+            self.push_screen(shared)
 
     @work(group="suspend", exclusive=True)
     async def _suspend(self) -> None:

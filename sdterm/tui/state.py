@@ -141,9 +141,12 @@ class State:
         return replace(self, queued=ready + queue.counts.get("waiting", 0), next=ready, paused=queue.paused)
 
 
-def words(state: State, model: str, seed: str) -> list[str]:
-    """The parts of the status line, what matters most first; whoever shows it drops the last ones for lack of room."""
+def words(state: State, model: str, seed: str, machine: str = "") -> list[str]:
+    """The parts of the status line, what matters most first; whoever shows it drops the last ones for lack of room.
+    machine: another one, which the host is on."""
     if state.host == "starting":
+        if machine:
+            return [tr("connecting to {machine} (write on; F5 queues)", machine=machine)]
         return [tr("engine starting (write on; F5 queues)")]
     if state.host == "lost":
         return [tr("! host lost: looking for it")]

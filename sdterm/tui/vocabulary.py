@@ -88,6 +88,9 @@ NAMES: Mapping[str, Named] = {
     "go_settings": Named("Go to", "Settings", "options preferences config configuration"),
     "go_help": Named("Go to", "Help", "keys shortcuts bindings hotkeys manual usage"),
     "messages": Named("Go to", "Messages", "log errors warnings notifications said history"),
+    "share_address": Named(
+        "Go to", "Share address", "qr code link url tunnel public remote phone browser listen gradio"
+    ),
     "jump": Named("Go to", "Jump to a field", "focus label letter"),
     "all_parameters": Named("Go to", "All parameters", "advanced options clip skip eta request more"),
     "load_model": Named("Model", "Load this checkpoint", "use switch"),

@@ -188,6 +188,22 @@ def test_every_flag_answers_and_changes_only_settings_that_exist(sdterm: Run) ->
     assert all(flag.name in shown for flag in FLAGS)
 
 
+def test_a_password_that_others_try_first_is_named_wherever_it_comes_from(sdterm: Run, tmp_path: Path) -> None:
+    file = tmp_path / "logins"
+    file.write_text("me:qwerty\nann:correct horse battery\n")
+    here = {"SDTERM_DATA": str(tmp_path), "SDTERM_LANGUAGE": "de"}
+    weak = "Das Passwort von me ist leicht zu erraten."
+    for flag, value in (("--gradio-auth", "me:qwerty"), ("--api-auth", "me:qwerty"), ("--gradio-auth-path", str(file))):
+        for told in (sdterm(flag, value, "flags", **here), sdterm("flags", COMMANDLINE_ARGS=f"{flag} {value}", **here)):
+            assert told.returncode == 0 and told.stderr.count(weak) == 1, told.stderr
+            assert "qwerty" not in told.stderr + told.stdout and "ann" not in told.stderr
+    file.write_text("ann:correct horse battery\n")
+    assert not sdterm("--gradio-auth-path", str(file), "flags", **here).stderr
+    file.unlink()
+    refused = sdterm("--gradio-auth-path", str(file), "flags", **here)
+    assert refused.returncode != 0 and "Traceback" not in refused.stderr
+
+
 def test_flags_that_save_memory_join_and_the_strongest_of_a_kind_wins(sdterm: Run) -> None:
     """In whatever order they are typed, as A1111 has it."""
     arguments = "--lowvram --xformers --opt-sdp-attention --medvram --always-batch-cond-uncond --no-half-vae"

@@ -24,7 +24,7 @@ from sdterm.tui.widgets.parameter import Parameter
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, text_of, until
 
-ABSENT = {"edit_outside", "suspend", "add_model", "stop_adding", "translation_template"} | {
+ABSENT = {"edit_outside", "suspend", "share_address", "add_model", "stop_adding", "translation_template"} | {
     f"{what}_extension" for what in ("switch", "install", "trust", "remove")
 }
 NO_FILES = "In a web page, no files can be read"

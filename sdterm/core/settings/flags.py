@@ -151,17 +151,26 @@ def _auth_file(value: str) -> Mapping[str, Any]:
     """Logins, one a line or with commas between them; no file is none, as in A1111."""
     if not value:
         return {"api_auth": ()}
-    from pathlib import Path
-
     from sdterm.core.settings.logins import logins
     from sdterm.core.settings.settings import ConfigError
 
     try:
-        text = Path(value).expanduser().read_text(encoding="utf-8")
-        return {"api_auth": logins(",".join(line for line in text.splitlines() if line.strip()))}
+        return {"api_auth": logins(_read_logins(value))}
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or message("it must have NAME:PASSWORD on each line")
         raise ConfigError(message("The file of --gradio-auth-path cannot be used: {problem}.", problem=why)) from None
+
+
+def _weak_in_file(value: str) -> str:
+    return _weak(_read_logins(value)) if value else ""
+
+
+def _read_logins(path: str) -> str:
+    """As `--gradio-auth` takes them. Raises OSError, ValueError."""
+    from pathlib import Path
+
+    text = Path(path).expanduser().read_text(encoding="utf-8")
+    return ",".join(line for line in text.splitlines() if line.strip())
 
 
 def _seconds(value: str) -> float:
@@ -406,6 +415,7 @@ FLAGS: tuple[Flag, ...] = (
         "mapped",
         adds=True,
         example="",
+        remark=_weak_in_file,
     ),
     Flag("--api-log", "Write each request to the host's log.", change=_fixed("api_log", True), status="mapped"),
     Flag(

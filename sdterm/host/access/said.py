@@ -15,7 +15,7 @@ from sdterm.messages import Message, message, sentences
 
 def who_is_let_in(listening: Listening, settings: Settings) -> str:
     """For whoever started the host."""
-    url, in_browser = _shown(listening), _in_browser(listening, settings)
+    url, in_browser = url_for_others(listening), _in_browser(listening, settings)
     if listening.is_local:
         return sentences(
             message(
@@ -64,8 +64,8 @@ def _needs(listening: Listening, settings: Settings) -> Message:
     return message("A1111's API and /v1 need a token")
 
 
-def _shown(listening: Listening) -> str:
-    """Its address, for clients on other machines."""
+def url_for_others(listening: Listening) -> str:
+    """Its address, for clients on other machines too."""
     address = ipaddress.ip_address(listening.address.partition("%")[0])
     return replace(listening, address=outward(address.version)).url if address.is_unspecified else listening.url
 

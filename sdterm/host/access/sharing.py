@@ -7,7 +7,6 @@ needs credentials.
 
 import asyncio
 import contextlib
-import io
 import logging
 import re
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from sdterm.core.qr_code import qr_code
 from sdterm.core.settings.tokens import new_token, read_tokens, revoke_token, valid_tokens
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
@@ -175,15 +175,6 @@ async def shared(services: HostServices, tunnel: Tunnel, port: int, tell: Callab
         if secret:
             with contextlib.suppress(SdtermError):
                 revoke_token(tokens, _OWN)
-
-
-def qr_code(text: str) -> list[str]:
-    """It in half blocks, line by line."""
-    import segno
-
-    drawn = io.StringIO()
-    segno.make(text, micro=False).terminal(drawn, compact=True)
-    return drawn.getvalue().splitlines()
 
 
 class News(NamedTuple):

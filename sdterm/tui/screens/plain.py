@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -17,11 +18,12 @@ _LONGEST = 100_000  # characters of a line
 
 
 class Plain(ModalScreen[None]):
-    """Shows a text. hint: a line below it."""
+    """Shows a text. hint: a line below it. code: a QR code above it."""
 
     DEFAULT_CSS = """
     Plain { align: left top; background: $background; }
     Plain VerticalScroll { height: 1fr; scrollbar-size-vertical: 0; }
+    Plain .code { width: auto; color: white; background: black; }
     Plain .hint { height: auto; text-style: reverse; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -30,13 +32,16 @@ class Plain(ModalScreen[None]):
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, text: str, hint: str) -> None:
+    def __init__(self, text: str, hint: str, code: Sequence[str] = ()) -> None:
         super().__init__()
+        self._code = code
         self._text = "\n".join(printable(line, _LONGEST) for line in text.split("\n"))
         self._hint = hint
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
+            if self._code:
+                yield Static(Text("\n".join(self._code)), classes="code")
             yield Static(Text(self._text))
         yield Static(Text(self._hint), classes="hint")
 

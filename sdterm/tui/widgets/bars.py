@@ -159,8 +159,9 @@ class StatusLine(_Line):
             if line.cell_len + cell_len(more) > left + 1:
                 break
             line.append(more, style=self.style_of("muted"))
-        if target := self.shell.settings["connect"]:  # where what is told has left room
-            far = "  " + tr("on {machine}", machine=printable(target.partition("://")[2].rstrip("/") or target))
+        machine = self.shell.machine
+        if machine and self.shell.state.host != "starting":  # where what is told has left room
+            far = "  " + tr("on {machine}", machine=machine)
             if line.cell_len + cell_len(far) <= left + 1:
                 line.append(far, style=self.style_of("here"))
         return line

@@ -18,17 +18,19 @@ from starlette.datastructures import Headers
 from textual.pilot import Pilot
 
 from sdterm.api import Health
+from sdterm.core.qr_code import qr_code
 from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.core.settings.tokens import TOKEN, new_token
 from sdterm.host.access.origins import origins_of
-from sdterm.host.access.sharing import News, ShareError, Tunnel, kept_up, pause_after, qr_code, shared, tunnel_of
+from sdterm.host.access.sharing import News, ShareError, Tunnel, kept_up, pause_after, shared, tunnel_of
 from sdterm.host.services import HostServices
 from sdterm.tui.app import Workstation
+from sdterm.tui.screens.plain import Plain
 from tests.host.conftest import settings_of
 from tests.host.running import running, wait_until
 from tests.host.sdapi.test_app import free_port
 from tests.sshd import NAME, Machine, machine, needs_sshd
-from tests.tui.conftest import drive, until
+from tests.tui.conftest import drive, screen_text, until
 
 Shares = Callable[[str, Callable[[HostServices], object]], Health]
 
@@ -224,6 +226,11 @@ def test_the_workstation_and_host_status_tell_how_others_get_in(
 
         async def act(app: Workstation, pilot: Pilot[None]) -> None:
             await until(pilot, lambda: "trycloudflare" in str(app._said) and "sdterm_" in str(app._said))
+            await pilot.press("alt+q")
+            await until(pilot, lambda: isinstance(app.screen, Plain))
+            address, shown = "https://odd-words-here.trycloudflare.com", screen_text(app)
+            assert f"Others reach sdterm at {address}" in shown and f": {host.client.health().share_token}" in shown
+            assert qr_code(address)[9].strip() in shown
 
         drive(host, act)
         health = host.client.health()
@@ -249,9 +256,3 @@ def test_the_workstation_and_host_status_tell_how_others_get_in(
         assert host.client.health().share_token != token
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(asked)
-
-
-def test_an_address_is_a_square_of_half_blocks() -> None:
-    rows = qr_code("https://example.org")
-    assert len({len(row) for row in rows}) == 1 and {*"".join(rows)} <= {*" ▀▄█"}
-    assert abs(len(rows[0]) - 2 * len(rows)) <= 1
