@@ -78,6 +78,13 @@ OPTIMIZERS: Mapping[str, str] = {
 }
 """A1111's setting → the memory optimizer that it asks for, and its option of the same values."""
 
+STANDS_BEFORE: Mapping[str, str] = {
+    "FP8 weight": "vae",
+    "Token merging ratio": "init_image_hash",
+    "Token merging ratio hr": "init_image_hash",
+}
+"""A key of an infotext that says an option of an optimizer → the request's field whose keys A1111 writes next."""
+
 
 def attention(value: str) -> tuple[str, ...]:
     """The memory optimizers that a value of cross_attention_optimization stands for; a name of ours is itself."""

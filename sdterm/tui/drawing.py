@@ -54,8 +54,9 @@ class Drawing:
         if await self.submit(form.request_fields()) and (form.draft.prompt or form.draft.negative_prompt):
             self._desk.run_worker(self._remember(form.draft.prompt, form.draft.negative_prompt))
 
-    async def submit(self, fields: Mapping[str, Any], picture: Picture | None = None) -> bool:
-        """Queue a job; whether it could be. picture: whose first pass it goes on from, as long as that is kept."""
+    async def submit(self, fields: Mapping[str, Any], picture: Picture | None = None, *, told: str = "") -> bool:
+        """Queue a job; whether it could be. picture: whose first pass it goes on from, as long as that is kept. told:
+        what is said of it, once it has a number."""
         from sdterm.request import RequestError
 
         try:
@@ -73,7 +74,8 @@ class Drawing:
         if job is None:
             return False
         self._jobs.append(job.id)
-        self._shell.say(tr("#{job} is queued.", job=job.id))
+        queued = tr("#{job} is queued.", job=job.id)
+        self._shell.say(f"{queued} {told}" if told else queued)
         return True
 
     async def _remember(self, prompt: str, negative: str) -> None:
@@ -132,29 +134,38 @@ class Drawing:
             fields = varied(fields, self._desk.form.values()["variation_strength"])
         await self.submit({**self._shell.settings.job_fields(), **fields})
 
-    async def draw_hires(self, picture: Picture, begin_with: Callable[[Picture], Awaitable[str | None]]) -> None:
-        """Draw the hires version of a picture, as the form's parts Hires and Refiner say. begin_with: gives the host a
-        picture to begin with."""
+    async def draw_hires(self, picture: Picture, begin_with: Callable[[Picture], Awaitable[str | None]]) -> bool:
+        """Draw the hires version of a picture, as the form's parts Hires and Refiner say; whether it is queued. What
+        they say is told, since they may be folded away. begin_with: gives the host a picture to begin with."""
         from sdterm.tui.hires import as_img2img, as_second_pass, begins_with_noise
+        from sdterm.tui.hires import told as told_of
 
         if not picture.is_image or not picture.infotext:
             self._shell.say(tr("Image {image} has no parameters.", image=picture.id))
-            return
+            return False
         if (drawn := await self._filling.recalled(picture.infotext)) is None:
-            return
+            return False
         is_from_noise = True
         if picture.job:
             if (details := await self._desk.ask(calls.job(picture.job))) is None:
-                return
+                return False
             is_from_noise = begins_with_noise(details.request)
         given, plain = self._desk.form.values(), self._shell.settings.job_fields()
+        told = tr(
+            "Hires version of image {picture}: {settings} ({key}, Hires).",
+            picture=picture.id,
+            settings=told_of(given),
+            key=self._shell.key("more_options"),
+        )
         if not is_from_noise:
-            if digest := await begin_with(picture):
-                await self.submit({**plain, **as_img2img(drawn, given, picture, digest)})
-        elif drawn.get("hires"):
+            digest = await begin_with(picture)
+            return bool(digest) and await self.submit(
+                {**plain, **as_img2img(drawn, given, picture, str(digest))}, told=told
+            )
+        if drawn.get("hires"):
             self._shell.say(tr("Image {image} is a hires version already.", image=picture.id))
-        else:
-            await self.submit({**plain, **as_second_pass(drawn, given)}, picture)
+            return False
+        return await self.submit({**plain, **as_second_pass(drawn, given)}, picture, told=told)
 
     # --- seeds --------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sdterm.core.a1111 import LATENT_UPSCALERS
 from sdterm.fields import FIELDS, NO_UPSCALER
+from sdterm.tui.fields import HEADS, is_used, parts
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -17,6 +19,7 @@ _OF_THE_FORM = (
     *(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner") and not row.is_input),
     _STRENGTH,
 )
+_ALWAYS_TOLD = ("hires_scale", "hires_upscaler", _STRENGTH)
 _OF_THE_SECOND_PASS = ("sampler", "scheduler", "prompt", "negative_prompt", "steps", "cfg_scale", "model")
 
 
@@ -31,6 +34,21 @@ NOT_CARRIED_OVER: Mapping[str, Any] = {
     "asked_height": 0,
 }
 """Of how a picture was made, what says nothing of another one that begins with it."""
+
+
+def told(form: Mapping[str, Any]) -> str:
+    """What the form says of a hires version, in its words: how large, by what, how strongly, and what else is set."""
+    by_part = parts({})
+    refiner = by_part["Refiner"] if is_used("Refiner", form) else ()
+    has_size = any(int(form[name] or 0) for name in ("hires_width", "hires_height"))
+    fields = (
+        field
+        for field in (*by_part["Hires"], *refiner)
+        if any(row.name in _OF_THE_FORM for row in field.rows)
+        if field.id != "hires_scale" or not has_size
+        if field.id in _ALWAYS_TOLD or any(form.get(row.name) not in ("", None, row.default) for row in field.rows)
+    )
+    return ", ".join(f"{tr(field.label)} {field.read(form)}" for field in fields if field.id != HEADS["Hires"])
 
 
 def begins_with_noise(request: GenerationRequest) -> bool:

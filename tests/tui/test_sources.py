@@ -12,6 +12,7 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Label, OptionList, Static
 
+from sdterm.tui import hires
 from sdterm.tui.app import Workstation
 from sdterm.tui.fields import HEADS, field_of, is_used, parts
 from sdterm.tui.picture.widget import PictureView
@@ -435,6 +436,34 @@ def inpainted(host: Running) -> int:
     job = host.submit(init_images=files[:1], mask=files[1], steps=2)
     host.events(job)
     return host.client.pictures(job=job).pictures[0].id
+
+
+def test_what_a_hires_version_is_made_with_is_told_and_stands_in_the_form(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        found = await recent(app, pilot)
+        picture = found.pictures[0]
+        app.form.change(app.form.draft.but(hires_steps="2", hires_scale="1.5", hires_upscaler="Lanczos"))
+        drawn.client.pause_queue()
+        await pilot.press("home", "h")
+        made = "Denoising strength 0.75, Upscale by 1.5, Hires steps 2, Hires upscaler Lanczos"
+        told = f"is queued. Hires version of image {picture.id}: {made} (M-m, Hires)."
+        await until(pilot, lambda: app.desk.query_one(Note).text.endswith(told), "what it is made with")
+        drawn.client.resume_queue()
+        await until(pilot, lambda: found.pictures[-1].width == 192, "the hires version")
+        request = drawn.client.job(found.pictures[-1].job or 0).request
+        assert (request.hires_scale, request.hires_upscaler, request.hires_steps) == (1.5, "Lanczos", 2)
+        assert request.denoising_strength == 0.75
+        await pilot.press("alt+m")
+        await until(pilot, lambda: "hires_upscaler" in shown(app), "the part, unfolded")
+        values = {each.field.id: each.value for each in app.desk.query_one(MoreOptions).query(Parameter)}
+        assert (values["hires_upscaler"], values["hires_steps"]) == ("Lanczos", "2")
+        assert "▾ Hires" in str(title(app, "Hires").render())
+        assert "hires" not in app.form.draft.fields, "the next image has one pass, as before"
+        app.form.change(app.form.draft.but(hires_width="160", hires_scale="", hires_steps="", refiner="other"))
+        told_now = hires.told(app.form.values())
+        assert told_now.startswith("Denoising strength 0.75, Resize to 160x0, Hires upscaler Lanczos, Refiner other")
+
+    drive(drawn, act)
 
 
 def test_a_hires_version_goes_on_from_the_picture_and_of_an_img2img_picture_is_img2img(drawn: Running) -> None:

@@ -7,6 +7,7 @@ wrong is repeated there, so that reading gives back exactly the request that dra
 from collections.abc import Mapping
 from dataclasses import replace
 
+from sdterm.core.a1111 import STANDS_BEFORE
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext import grammar as infotext
 from sdterm.core.infotext import record, upscaled
@@ -179,6 +180,7 @@ def image_infotext(
     }
     parameters: dict[str, object] = {}
     for name in (name for name in FIELDS if name not in unknown):
+        parameters |= {key: it for key, it in looked_up["options"].items() if STANDS_BEFORE.get(key) == name}
         parameters |= looked_up.get(name) or {key.name: key.write(drawn) for key in KEYS_OF.get(name, ())}
     parameters |= {name: None for name, value in told.items() if value is None} | dict(more or {})
     parameters = _kept(parameters, request)

@@ -419,7 +419,9 @@ class GenerateScreen(BaseScreen):
             case "mask":
                 await self.sources.mask(picture)
             case "hires":
-                await self.drawing.draw_hires(picture, self.sources.put)
+                if await self.drawing.draw_hires(picture, self.sources.put):
+                    self._unfolded.setdefault("Hires", True)  # it has what was just used, though it is not used here
+                    self._show_more()
             case "upscale":
                 await self.sources.upscale(picture, self.drawing.submit)
             case "before_after":
