@@ -66,7 +66,8 @@ class ParametersScreen(HasShell, ModalScreen[None]):
 
     @on(OptionList.OptionHighlighted)
     def _tell(self, event: OptionList.OptionHighlighted) -> None:
-        self.query_one("#about", Static).update(tr(FIELDS[self._names[event.option_index]].sentence))
+        field = FIELDS[self._names[event.option_index]]
+        self.query_one("#about", Static).update(tr(field.sentence))
 
     @on(OptionList.OptionSelected)
     def _change(self, event: OptionList.OptionSelected) -> None:
