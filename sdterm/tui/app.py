@@ -36,6 +36,7 @@ from sdterm.tui.actions import BY_ID, actions_of, bindings
 from sdterm.tui.alt_keys import hear_alt_keys
 from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
+from sdterm.tui.fields import Field
 from sdterm.tui.form import Form
 from sdterm.tui.keymap import KeymapError, bound, clashes, keys_of, read_keymap, shown
 from sdterm.tui.language import counted, said, tr, use
@@ -121,6 +122,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._why_lost = ""  # the host
         self._copied = ""  # the text copied last
         self.helped: Sequence[str] = ()
+        self.helped_field: Field | None = None
         self._status_due = False
         self._look: Timer | None = None  # at what is done before a job's first step
         self._was_running = False
@@ -458,7 +460,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         if screen.tab == "go_help":
             self.action_go_back()
             return
-        self.helped = scopes_of(screen)
+        self.helped, self.helped_field = scopes_of(screen), getattr(screen.focused, "field", None)
         self.push_screen("help")
 
     def action_go_back(self) -> None:

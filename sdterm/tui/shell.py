@@ -10,6 +10,7 @@ from textual.app import App
 from sdterm.core.languages.translations import LanguageSource
 from sdterm.core.settings.settings import Settings
 from sdterm.tui.calls import HostCall
+from sdterm.tui.fields import Field
 from sdterm.tui.form import Form
 from sdterm.tui.picture.support import Protocol as PictureProtocol
 from sdterm.tui.picture.support import Support
@@ -36,6 +37,8 @@ class Shell(Protocol):
     """The pictures that are marked, in that order, by their ids."""
     helped: Sequence[str]
     """The places that help is about: where the cursor was when it was asked for."""
+    helped_field: Field | None
+    """The field of the form in which it was."""
 
     @property
     def form(self) -> Form: ...

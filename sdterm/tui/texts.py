@@ -24,7 +24,7 @@ from sdterm.tui.state import TROUBLES
 from sdterm.tui.vocabulary import NAMES
 from sdterm.tui.widgets.bars import TABS
 
-SOURCES = ("default", "the command line", "this session")
+SOURCES = ("the command line", "this session")
 """Where a setting's value comes from, where that is no name of a file or variable."""
 _TEXTS: Mapping[str, int] = {"tr": 1, "counted": 2, "message": 1, "plural": 2}
 """How many of a function's arguments are texts: of two, the first is of one and the second of many."""
@@ -98,7 +98,7 @@ def calls(source: str, functions: Collection[str] = _TEXTS) -> Iterator[tuple[tu
 
 def _declared() -> Iterator[str]:
     """The texts of tables, which have no call of their own."""
-    yield from (row.label for row in FIELDS.values())
+    yield from (text for row in FIELDS.values() for text in (row.label, row.sentence))
     yield from (field.sentence for field in FOLDED)
     yield from (rows[0].sentence for name, rows in shown_as_one("option").items() if name)
     for part, fields in parts({}).items():

@@ -19,6 +19,8 @@ def typed(field: Field, text: str, values: Mapping[str, Any], offers: Offers) ->
 
     if not text.strip():
         changes: Mapping[str, Any] = {row.name: None for row in field.rows}
+    elif field.kind == "switch":
+        changes = field.given(_switched(text), values)
     elif len(field.rows) > 1:
         changes = field.write(field.settled(text), values)
     elif field.kind == "choice" and (choices := offers.of(field, values)) is not None:
@@ -29,6 +31,13 @@ def typed(field: Field, text: str, values: Mapping[str, Any], offers: Offers) ->
         changes = field.given(value_of(field.rows[0].name, field.settled(text)), values)
     make_request(prompt="x", **{name: value for name, value in changes.items() if value is not None})
     return offers.fitting(field.offers, changes, values)
+
+
+def _switched(text: str) -> bool | str:
+    """What a word for on or off means, also in the language that is in use; what is neither stays as it is."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    words |= {"on": True, "off": False, normal(tr("on")): True, normal(tr("off")): False}
+    return words.get(normal(text), text.strip())
 
 
 def named(field: Field, text: str, choices: Sequence[Choice]) -> Choice:

@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from sdterm.api import Entry
 from sdterm.events import ExtensionChanged, Failed, Warning
+from sdterm.fields import FIELDS
 from sdterm.tui import progress
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.app import Workstation
@@ -103,7 +104,9 @@ def test_the_header_names_every_screen_at_80_columns_and_the_picture_below(host:
         for width in (79, 60, 40):
             await pilot.resize_terminal(width, 24)
             await until(pilot, lambda: "M-w Image" in text_of(app.screen.query_one(TopBar)))
-            assert "[Generate]" in text_of(app.screen.query_one(TopBar))
+            header = text_of(app.screen.query_one(TopBar))
+            assert "[Generate]" in header and "…" not in header
+            assert all(f" {key} " in header for key in ("F3", "F4", "^L", "M-x", "F10")), "each key stays"
 
     drive(host, act)
 
@@ -315,3 +318,35 @@ def test_a_host_that_died_is_a_sentence_that_goes_when_it_is_back(tmp_path: Path
     with running(tmp_path) as own:
         drive(own, act)
         own.again()
+
+
+def test_the_header_loses_whole_words_and_the_least_important_first(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        await until(pilot, lambda: "[Gallery]" in text_of(app.screen.query_one(TopBar)))
+        for width, header in (
+            (60, " F2 Generate [Gallery] F4 Queue ^L Models M-x F10 Settings"),
+            (50, " F2 Generate [Gallery] F4 Queue ^L M-x F10"),
+            (40, " F2 Generate [Gallery] F4 ^L M-x F10"),
+        ):
+            await pilot.resize_terminal(width, 24)
+            await until(pilot, lambda header=header: text_of(app.screen.query_one(TopBar)) == header, header)  # type: ignore[misc]
+
+    drive(host, act)
+
+
+def test_help_says_what_the_field_is_in_which_the_cursor_was(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        for name, field in (("prompt", "prompt"), ("negative", "negative_prompt"), ("field-steps", "steps")):
+            await go_to(pilot, app.desk.query_one(f"#{name}"))
+            await pilot.press("f1")
+            told = f"{FIELDS[field].label}: {FIELDS[field].sentence}"
+            await until(pilot, lambda told=told: told in help_text(app), told)  # type: ignore[misc]
+            await pilot.press("f1")
+        await go_to(pilot, app.desk.query_one(Recent))
+        await pilot.press("f1")
+        await until(
+            pilot, lambda: isinstance(app.screen, HelpScreen) and FIELDS["steps"].sentence not in help_text(app)
+        )
+
+    drive(host, act)

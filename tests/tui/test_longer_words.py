@@ -61,7 +61,7 @@ def test_every_screen_names_the_others_and_its_keys(host: Running) -> None:
             await until(pilot, lambda: not app.screen.query("DataTable") or outside(app) == [], "a layout")
             top = text_of(app.screen.query_one(TopBar))
             others = [app.key(action) for action in (*SCREENS.values(), "go_generate") if action != tab]
-            assert all(f" {each} " in top for each in others), f"{top} lacks one of {others}"
+            assert all(f" {each} " in f"{top} " for each in others), f"{top} lacks one of {others}"
             assert text_of(app.screen.query_one(KeyBar)).rstrip().endswith((pseudo("Help"), pseudo("All keys")))
             assert pseudo("idle") in text_of(app.screen.query_one(StatusLine))
 

@@ -31,8 +31,9 @@ from sdterm.tui.screens.jump import Jump
 from sdterm.tui.screens.mask import MaskScreen
 from sdterm.tui.screens.pick import Ask, Pick, Type
 from sdterm.tui.widgets.bars import KeyBar, Note, TopBar
+from sdterm.tui.widgets.rows import Table
 from sdterm.tui.widgets.wall import Wall
-from tests.host.running import Running
+from tests.host.running import Running, wait_until
 from tests.tui.conftest import blocks_in, drive, go_to, screen_text, text_of, until, write
 
 
@@ -56,12 +57,97 @@ def drawn(host: Running) -> Running:
 def test_an_empty_gallery_and_queue_say_which_key_fills_them(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f3")
-        await until(pilot, lambda: "No images yet: F2" in note(app))
+        await until(pilot, lambda: "The gallery is empty" in screen_text(app))
+        shown = text_of(app.screen.query_one(Table))
+        assert "Every image you generate is kept here" in shown, "what it is for"
+        assert "F2 Write a prompt; F5 generates an image." in shown and "M-1 Generate an example: red house" in shown
+        assert note(app) == "", "nothing is said twice"
         await pilot.press("f4")
-        await until(pilot, lambda: "The queue is empty: F2" in screen_text(app))
+        await until(pilot, lambda: "The queue is empty" in screen_text(app))
+        shown = text_of(app.screen.query_one(Table))
+        assert "F2 Write a prompt; F5 generates an image." in shown and "pause, move, cancel" in shown
         assert "o Pin  d Drain" in text_of(app.screen.query_one(KeyBar)), "where there is room"
 
     drive(host, act, size=(160, 24))
+
+
+def test_an_empty_gallery_draws_its_example_and_then_shows_it(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk._is_empty, "that there are no images")
+        await pilot.press("f3")
+        await until(pilot, lambda: "M-1 Generate an example" in screen_text(app))
+        await pilot.press("alt+1")
+        await until(pilot, lambda: app.state.runs or host.client.pictures().pictures, "its job")
+        await until(pilot, lambda: host.client.pictures().pictures, "its image")
+        await pilot.press("f3")
+        await until(pilot, lambda: app.screen.query_one(Table).row_count == 1, "its line")
+        assert "The gallery is empty" not in screen_text(app)
+        await pilot.press("D")
+        await until(pilot, lambda: "The gallery is empty" in screen_text(app), "as before")
+
+    drive(host, act)
+
+
+def test_without_extensions_their_list_says_how_to_have_one(host: Running) -> None:
+    folder = host.settings.root / "extensions"
+    kept = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("alt+x")
+        await until(pilot, lambda: "No extensions" in screen_text(app))
+        shown = text_of(app.screen.query_one(Table))
+        assert "i Install an extension" in shown and "sdterm ext new" in shown and "Extensions add samplers" in shown
+
+    for path in kept:
+        path.unlink()
+    wait_until(lambda: not host.client.extensions())
+    try:
+        drive(host, act)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+    wait_until(lambda: {extension.state for extension in host.client.extensions()} == {"serving"})
+
+
+def test_what_is_cut_in_a_last_column_ends_in_a_sign_at_every_width(drawn: Running) -> None:
+    long = "a house by the sea, " * 10
+    job = drawn.submit(prompt=long, steps=1)
+    drawn.events(job)
+
+    def ends(app: Workstation, words: str) -> list[str]:
+        """How the lines that begin a text end."""
+        lines = [line.rstrip("┃ ") for line in screen_text(app).splitlines()]
+        return [line[-1] for line in lines if words in line and line.startswith("┃")]
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f4")
+        await until(pilot, lambda: ends(app, f" {job} ") == ["…"], "a job's prompt")
+        await pilot.resize_terminal(70, 24)
+        await until(pilot, lambda: app.screen.query_one(Table).size.width == 68, "another width")
+        await until(pilot, lambda: ends(app, f" {job} ") == ["…"], "it is cut elsewhere")
+        await pilot.resize_terminal(80, 24)
+        await pilot.press("f3")
+        await until(pilot, lambda: "…" in ends(app, "a house"), "an image's prompt")
+        await pilot.press("alt+x")
+        await until(pilot, lambda: ends(app, "example_midpoint") == ["…"], "what an extension gives")
+
+    drive(drawn, act)
+    for picture in drawn.client.pictures(job=job).pictures:
+        drawn.client.delete_picture(picture.id)
+
+
+def test_settings_name_where_a_value_comes_from_only_where_somebody_gave_it(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f10")
+        await until(pilot, lambda: app.screen.query_one(Table).row_count > 10, "the settings")
+        shown = text_of(app.screen.query_one(Table))
+        assert " default" not in shown and shown.count("System") == 1, "once for all of its settings"
+        assert "* # data_dir" in shown and "SDTERM_DATA" in shown
+        await pilot.press("slash", *"save_grid", "enter")
+        words = app.screen.query_one(".words", Static)
+        await until(pilot, lambda: words.border_title == "Saving images/grids", "the section of the chosen one")
+
+    drive(drawn, act)
 
 
 def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:

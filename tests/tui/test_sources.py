@@ -15,6 +15,7 @@ from textual.widgets import Label, OptionList, Static
 from sdterm.tui import hires
 from sdterm.tui.app import Workstation
 from sdterm.tui.fields import HEADS, field_of, is_used, parts
+from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.jump import Jump
@@ -188,8 +189,8 @@ def test_a_wrong_factor_stays_in_the_question_and_is_said_there(drawn: Running) 
 
 
 def is_told(app: Workstation, sentence: str) -> bool:
-    """Whether a sentence is to be seen, whatever frame is around its lines."""
-    lines = (re.split(r" [━═][┛╝]|[┃║]", line.strip("┃━┗┛║═╚╝ "))[0] for line in screen_text(app).splitlines())
+    """Whether a sentence is to be seen, whatever frame and scroll bar is around its lines."""
+    lines = (re.split(r" [━═][┛╝]|[▁-█]?[┃║]", line.strip("┃━┗┛║═╚╝ "))[0] for line in screen_text(app).splitlines())
     words = " ".join(lines)
     return sentence in " ".join(words.split())
 
@@ -197,13 +198,17 @@ def is_told(app: Workstation, sentence: str) -> bool:
 def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
-        for name in ("hires",):
-            field = await form_field(app, pilot, name)
-            await until(pilot, partial(is_told, app, field.field.sentence), name)
+        app.say("A message of two lines, which takes the room of one of the options. " * 2)
+        for part, fields in parts(app.desk.values()).items():
+            app.desk.unfold(part)
+            for field in fields:
+                shown = await form_field(app, pilot, field.id)
+                await until(pilot, partial(is_told, app, field.sentence), field.sentence)
+                assert tr(field.label) in screen_text(app) and shown.region, "the field itself is in sight"
         labels = [text_of(label).strip() for label in app.desk.query_one(MoreOptions).query(Label)]
         assert "preservation strength" in labels and "mask influence" in labels
 
-    drive(drawn, act, size=(80, 32))  # in 24 lines a message of two takes the room of the sentence
+    drive(drawn, act)
 
 
 def test_no_letter_is_on_a_field_that_is_scrolled_away(drawn: Running) -> None:

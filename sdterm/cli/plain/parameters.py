@@ -10,13 +10,12 @@ from typing import Any
 
 from sdterm.cli.inputs import digest_of
 from sdterm.cli.plain.dialogue import PAGE, Dialogue, WrongWordsError
-from sdterm.cli.plain.words import of_picture
+from sdterm.cli.plain.words import name_of, of_picture, pair, value_of
 from sdterm.core.names import find, normal
 from sdterm.core.numbers import whole_number
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.messages import message
-from sdterm.tui.differing import as_told
 from sdterm.tui.fields import ROWS, Field, field_of, parts, quick_field
 from sdterm.tui.language import counted, tr
 from sdterm.tui.offers import Choice
@@ -28,7 +27,7 @@ _PROMPTS = ("prompt", "negative_prompt")
 def change(talk: Dialogue, words: str) -> None:
     field, text = _named_field(words or talk.ask(tr("Parameter:")))
     if not text:
-        text = talk.ask(tr("{label}, now {value}:", label=tr(field.label), value=_told(talk, field)))
+        text = talk.ask(tr("{label}, now {value}:", label=name_of(field), value=_told(talk, field)))
     if text:
         _give(talk, field, text)
 
@@ -46,7 +45,7 @@ def _give(talk: Dialogue, field: Field, text: str) -> None:
         changes = field.given((digest,) if field.takes_several else digest, talk.form.values())
     else:
         changes = typed(field, text, talk.form.values(), talk.offers)
-    talk.change(talk.form.draft.but(**changes), tr(field.label))
+    talk.change(talk.form.draft.but(**changes), name_of(field))
     _tell(talk, field)
 
 
@@ -56,7 +55,7 @@ def reset(talk: Dialogue, words: str) -> None:
         talk.say(tr("All parameters are as the settings say."))
         return
     field, _ = _named_field(words or talk.ask(tr("Parameter:")))
-    talk.change(talk.form.draft.but(**dict.fromkeys(row.name for row in field.rows)), tr(field.label))
+    talk.change(talk.form.draft.but(**dict.fromkeys(row.name for row in field.rows)), name_of(field))
     _tell(talk, field)
 
 
@@ -75,13 +74,13 @@ def values(talk: Dialogue, words: str) -> None:
 
 
 def _tell(talk: Dialogue, field: Field) -> None:
-    talk.say(f"{tr(field.label)}: {_told(talk, field)}")
+    talk.say(pair(name_of(field), _told(talk, field)))
 
 
 def _told(talk: Dialogue, field: Field) -> str:
     models = talk.offers.models or ()
     usual = models[0].name if field.id == "model" and models else tr("not set")
-    return as_told(field, talk.form.values()) or usual
+    return value_of(field, talk.form.values()) or usual
 
 
 def pick(talk: Dialogue, words: str) -> None:
@@ -95,11 +94,11 @@ def pick(talk: Dialogue, words: str) -> None:
     has_list = field.offers or field.choices
     choices = talk.learn().of(field, talk.form.values()) if has_list else None
     if choices is None:
-        raise WrongWordsError(tr("There is no list for {label}: `set` takes what you type.", label=tr(field.label)))
+        raise WrongWordsError(tr("There is no list for {label}: `set` takes what you type.", label=name_of(field)))
     found = [each for each in choices if normal(filter_words) in normal(f"{each.name} {each.note}")]
     if not found:
-        raise WrongWordsError(tr("There is nothing to choose for {label}.", label=tr(field.label)))
-    talk.say(tr("{label}, now {value}.", label=tr(field.label), value=_told(talk, field)))
+        raise WrongWordsError(tr("There is nothing to choose for {label}.", label=name_of(field)))
+    talk.say(tr("{label}, now {value}.", label=name_of(field), value=_told(talk, field)))
     if chosen := _chosen(talk, found):
         _give(talk, field, chosen)
 
@@ -164,7 +163,8 @@ def _fields() -> Mapping[str, Field]:
 
 def _named_field(words: str) -> tuple[Field, str]:
     """A parameter whose name some words begin with, and the rest of the words. Raises UnknownNameError."""
-    known = {normal(name): field for name, field in reversed([*_fields().items()])}
+    known = {normal(name_of(field)): field for field in reversed([*_fields().values()])}
+    known |= {normal(name): field for name, field in reversed([*_fields().items()])}
     said = re.sub(r"^([^=]*?)\s*=\s*", r"\1 ", words).split()
     for many in range(len(said), 0, -1):
         # a word of dashes is a value: it is nothing in the form in which names are the same

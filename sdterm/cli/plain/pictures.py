@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from sdterm.cli.plain.dialogue import PAGE, Dialogue, WrongWordsError, number
-from sdterm.cli.plain.words import of_picture
-from sdterm.core.text import printable
+from sdterm.cli.plain.words import name_in, of_picture, pair
 from sdterm.tui.differing import differing, measured, parameters
 from sdterm.tui.language import tr
 
@@ -29,7 +28,7 @@ def show(talk: Dialogue, words: str) -> None:
     talk.say(of_picture(picture))
     for name, value in parameters(picture.infotext).items():
         if name != "Prompt" and value:
-            talk.say(f"{printable(name, 60)}: {value}")
+            talk.say(pair(name_in(name), value))
     talk.say(tr("File: {path}", path=picture.path))
 
 
@@ -50,7 +49,7 @@ def compare(talk: Dialogue, words: str) -> None:
     if not rows:
         talk.say(tr("They were generated with the same parameters."))
     for name, values in rows.items():
-        talk.say(f"{printable(name, 60)}:")
+        talk.say(pair(name_in(name), "").rstrip())
         for picture, value in zip(pictures, values, strict=True):
             talk.say(tr("Image {image}: {value}", image=picture.id, value=value or tr("not set")))
     if files:

@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import cache, reduce
+from typing import Any
+
 from sdterm.api import JobView, Picture
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.text import printable
-from sdterm.tui.differing import kind_word, seed_of
+from sdterm.fields import FIELDS
+from sdterm.messages import message
+from sdterm.tui.differing import as_told, kind_word, seed_of
+from sdterm.tui.fields import Field, quick_field
 from sdterm.tui.language import counted, said, tr
 
 _PROMPT = 200  # characters
+_ALONE: Mapping[str, str] = {
+    "variation_strength": message("Variation seed strength"),
+    "variation_seed": message("Variation seed"),
+    "network_multiplier": message("Network multiplier"),
+    "hires_scale": message("Hires upscale"),
+    "hires_width": message("Hires resize"),
+}
+"""What fields are called whose labels say too little where nothing stands beside them: A1111's keys in an infotext."""
+
+
+def name_of(field: Field) -> str:
+    """What a field is called where it is said alone."""
+    return tr(_ALONE.get(field.id, field.label))
+
+
+def value_of(field: Field, values: Mapping[str, Any]) -> str:
+    """What a field is in a request with those values; empty if it is not set."""
+    told = as_told(field, values)
+    return {"on": tr("on"), "off": tr("off")}[told] if field.kind == "switch" else told
+
+
+def pair(name: str, value: str) -> str:
+    """`Steps: 20`"""
+    return tr("{label}: {value}", label=name, value=value)
+
+
+def name_in(key: str) -> str:
+    """What a parameter of an infotext is called: as its field is, if it has one."""
+    field = _by_key().get(key)
+    return name_of(field) if field else printable(key, 60)
+
+
+@cache
+def _by_key() -> Mapping[str, Field]:
+    keys = {key: row.name for row in FIELDS.values() for key in row.infotext[-1:]}
+    names = {row.label: row.name for row in FIELDS.values()} | keys
+    return {key: quick_field(name) for key, name in names.items()}
+
+
+def _listed(parts: Iterable[str]) -> str:
+    return reduce(lambda one, other: tr("{one}, {other}", one=one, other=other), parts)
 
 
 def of_job(job: JobView) -> str:
@@ -24,10 +72,8 @@ def of_job(job: JobView) -> str:
     ]
     if job.progress and job.progress.steps:
         parts.append(tr("step {step} of {steps}", step=job.progress.step, steps=job.progress.steps))
-    state = ", ".join(parts) + "."
-    if job.reason:
-        state += f" {said(job.reason.message)}"
-    return f"{state} {_prompt(job.prompt)}"
+    more = [said(job.reason.message)] if job.reason else []
+    return tr("{facts}. {more}", facts=_listed(parts), more=" ".join([*more, _prompt(job.prompt)]))
 
 
 def of_picture(picture: Picture) -> str:
@@ -44,7 +90,7 @@ def of_picture(picture: Picture) -> str:
         parts.append(printable(sampler, 40))
     if picture.missing:
         parts.append(tr("its file is missing"))
-    return f"{', '.join(parts)}. {_prompt(said.prompt)}"
+    return tr("{facts}. {more}", facts=_listed(parts), more=_prompt(said.prompt))
 
 
 def _prompt(text: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
+from rich.text import Text
 from textual import work
 from textual.binding import BindingType
 
@@ -16,6 +17,7 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.language import said, tr
 from sdterm.tui.screens.pick import Ask, Type
 from sdterm.tui.screens.table import TableScreen
+from sdterm.tui.widgets.invitation import empty_list
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Extension
@@ -60,10 +62,15 @@ class ExtensionsScreen(TableScreen["Listed"]):
         self._standing = {extension.slug: extension for extension in standing}
         self.show(found, self.table.cursor_row, tr("Extensions  {number}", number=len(found)))
 
-    def empty(self) -> str:
-        if self.shell.settings["connect"]:
-            return tr("No extensions.")
-        return tr("No extensions: {key} installs one.", key=self.shell.key("install_extension"))
+    def empty(self) -> Text:
+        about = tr("Extensions add samplers, schedulers, upscalers, image formats, languages and more.")
+        here = [
+            (self.shell.key("install_extension"), tr("Install an extension")),
+            ("sdterm ext new", tr("in a shell begins one of your own")),
+        ]
+        far = [("sdterm ext install", tr("in a shell on that machine installs one"))]
+        keys = far if self.shell.settings["connect"] else here
+        return empty_list(self.table, tr("No extensions"), about, keys)
 
     def row(self, item: Listed) -> tuple[str, ...]:
         came = {"by hand": tr("by hand"), "installed": tr("installed"), "package": tr("package")}

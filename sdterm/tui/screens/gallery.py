@@ -26,13 +26,15 @@ from sdterm.tui.batches import Line
 from sdterm.tui.differing import seed_of
 from sdterm.tui.filter_words import values_in
 from sdterm.tui.gallery_columns import MARKS, PROMPT, Column, cells, columns, cut, excerpt, fit, in_need
+from sdterm.tui.keymap import shown
 from sdterm.tui.language import counted, tr
 from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.bars import KeyBar
 from sdterm.tui.widgets.filter_line import FilterLine
+from sdterm.tui.widgets.invitation import EXAMPLES, empty_list
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.picture_actions import PictureActions
-from sdterm.tui.widgets.rows import Table
+from sdterm.tui.widgets.rows import Table, cell
 from sdterm.tui.widgets.tiles import Tiles
 from sdterm.tui.widgets.wall import Wall
 
@@ -87,11 +89,8 @@ class PictureTable(PictureActions, Table):
         """The line under the cursor."""
         return self.lines[self.cursor_row] if 0 <= self.cursor_row < len(self.lines) else None
 
-    def on_resize(self, event: events.Resize) -> None:
+    def fit(self) -> None:
         self.refit()
-
-    def watch_show_vertical_scrollbar(self) -> None:
-        self.call_after_refresh(self.refit)
 
     def show(self, pictures: Iterable[Picture], at: Picture | None = None) -> None:
         """Other pictures, with the cursor on that one."""
@@ -135,7 +134,7 @@ class PictureTable(PictureActions, Table):
         self.clear(columns=True)
         self.add_column("", width=MARKS)
         for column, width in fitted:
-            self.add_column(_cell(cut(column.title, width - 1)), width=width)
+            self.add_column(cell(cut(column.title, width - 1)), width=width)
         self._arrange(at)
 
     def _row(self, picture: Picture) -> dict[str, str]:
@@ -167,9 +166,9 @@ class PictureTable(PictureActions, Table):
         for column, width in self._fitted:
             if column.id == PROMPT:
                 count = f"({len(line.pictures)}) " if line.is_folded else ""
-                yield _cell(count + excerpt(row[PROMPT], self._prompts_near(number), width - len(count)))
+                yield cell(count + excerpt(row[PROMPT], self._prompts_near(number), width - len(count)))
             else:
-                yield _cell(cut(row[column.id], width - 1))
+                yield cell(cut(row[column.id], width - 1))
 
     def mark(self, line: Line) -> str:
         """The sign before a line, of one cell."""
@@ -283,14 +282,28 @@ class GalleryScreen(BaseScreen):
         table.show(page.pictures, table.chosen() if stay else None)
         self._count(page.total or 0)
         keys = {name: self.shell.key(name) for name in ("load", "filter", "thumbnails", "large")}
-        table.border_subtitle = tr("{load} loads, {filter} filters, {thumbnails} wall, {large} large", **keys)
-        self.wall.border_subtitle = table.border_subtitle
+        hint = tr("{load} loads, {filter} filters, {thumbnails} wall, {large} large", **keys)
+        table.border_subtitle = self.wall.border_subtitle = hint if page.pictures else ""
         self.query_one(FilterLine).learn(values_in(page.pictures))
-        if not page.pictures:
-            empty = tr("No match: {key}, then clear the filter.", key=self.shell.key("filter"))
-            none = tr("No images yet: {key} goes to the prompt.", key=self.shell.key("go_generate"))
-            self.say(empty if query else none)
-            self.query_one(ChosenPicture).hint = empty if query else none
+        table.say_nothing(self._empty())
+        self.set_class(not (page.pictures or query), "-empty")
+        if query and not page.pictures:
+            self.say(self._empty().plain)
+
+    def _empty(self) -> Text:
+        """What is said, and what to do next, where no image is listed."""
+        if self._query:
+            return Text(tr("No match: {key}, then clear the filter.", key=self.shell.key("filter")))
+        generate = tr("Write a prompt; {key} generates an image.", key=self.shell.key("generate"))
+        return empty_list(
+            self.table,
+            tr("The gallery is empty"),
+            tr("Every image you generate is kept here with its prompt and parameters: find, compare and reuse it."),
+            [
+                (self.shell.key("go_generate"), generate),
+                (shown("alt+1"), tr("Generate an example: {prompt}", prompt=EXAMPLES[0])),
+            ],
+        )
 
     def _count(self, total: int) -> None:
         self._total = total
@@ -358,6 +371,8 @@ class GalleryScreen(BaseScreen):
         if isinstance(entry.event, PictureDeleted):
             if self.table.remove_picture(entry.event.picture) or not self._query:
                 self._count(max(0, self._total - 1))
+            if not self.table.pictures:
+                self._load()
         elif isinstance(entry.event, PictureRestored):
             self._load(stay=True)
         # a new picture joins the list at once only while its head is in sight: rows never move under the cursor
@@ -451,10 +466,6 @@ class GalleryScreen(BaseScreen):
 
         titles = {name: column.title for name, column in columns().items()}
         self.app.push_screen(Columns(titles, [column.id for column in self.table.wanted()]), chosen)
-
-
-def _cell(text: str) -> Text:
-    return Text(text, no_wrap=True)
 
 
 def _label(line: Line, width: int) -> str:

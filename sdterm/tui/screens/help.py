@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from sdterm.core.text import printable
 from sdterm.tui.actions import SCOPES, actions_of
 from sdterm.tui.keymap import shown
 from sdterm.tui.language import tr
@@ -73,6 +74,9 @@ class HelpScreen(BaseScreen):
         """Its name, with a sign if the cursor was there, what it is for, and its keys."""
         place = tr(PLACES[scope])
         yield "\n\n" + (tr("Here: {place}", place=place) if is_here else place), "bold"
+        field = self.shell.helped_field
+        if is_here and field and scope in ("prompt", "field"):
+            yield "\n  " + tr("{label}: {value}", label=tr(field.label), value=printable(tr(field.sentence), 1000)), ""
         if scope in ABOUT:
             yield f"\n  {tr(ABOUT[scope])}", "$muted"
         for action in actions_of(self.shell.settings):

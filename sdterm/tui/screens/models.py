@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from rich.text import Text
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -131,16 +132,18 @@ class ModelsScreen(TableScreen[Row]):
         titles[self._at] = Content(f"▸ {lists[self._at]}{said}")
         return Content("  ").join(titles)
 
-    def empty(self) -> str:
+    def empty(self) -> Text:
         if self._all:
-            return tr("No file matches.")
+            return Text(tr("No file matches."))
         from sdterm.core.library.checkpoints import library_of
 
         folder = library_of(self.shell.settings).places(self.kinds[0])[0]
-        return tr(
-            "Nothing here yet: {key} adds one, or put files into {folder}",
-            key=self.shell.key("add_model"),
-            folder=printable(str(folder), 1000),
+        return Text(
+            tr(
+                "Nothing here yet: {key} adds one, or put files into {folder}",
+                key=self.shell.key("add_model"),
+                folder=printable(str(folder), 1000),
+            )
         )
 
     def row(self, item: Row) -> tuple[str, ...]:
@@ -290,8 +293,7 @@ class ModelsScreen(TableScreen[Row]):
 
     def _turn(self, by: int) -> None:
         self._at = (self._at + by) % len(self.LISTS)
-        self.table.clear(columns=True)
-        self.add_columns()
+        self.table.head(self.columns())
         self.table.border_title = self._title(None)
         self.rows, self._all, self._words, self._is_known = (), [], [], False
         line = self.query_one("#filter", Input)

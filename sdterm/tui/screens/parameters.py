@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from sdterm.core.text import printable
@@ -40,6 +40,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
             dialog.border_title = tr("All parameters")
             dialog.border_subtitle = tr("Enter changes, d takes the default, Esc leaves.")
             yield Options(markup=False, compact=True)
+            yield Static(id="about", markup=False)
 
     def on_mount(self) -> None:
         self._show()
@@ -62,6 +63,11 @@ class ParametersScreen(HasShell, ModalScreen[None]):
             ]
         )
         options.highlighted = at
+
+    @on(OptionList.OptionHighlighted)
+    def _tell(self, event: OptionList.OptionHighlighted) -> None:
+        field = FIELDS[self._names[event.option_index]]
+        self.query_one("#about", Static).update(tr(field.sentence))
 
     @on(OptionList.OptionSelected)
     def _change(self, event: OptionList.OptionSelected) -> None:

@@ -22,6 +22,8 @@ from sdterm.tui.progress import CHANGES_QUEUE
 from sdterm.tui.screens.pick import Pick
 from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.state import clock, passes
+from sdterm.tui.widgets.invitation import empty_list
+from sdterm.tui.widgets.rows import cell
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, JobView, WorkerView
@@ -110,11 +112,13 @@ class QueueScreen(TableScreen["JobView"]):
         )
         self.show(jobs, next(still, self.table.cursor_row), title)
 
-    def empty(self) -> str:
-        return tr(
-            "The queue is empty: {key} goes to the prompt, {generate} generates.",
-            key=self.shell.key("go_generate"),
-            generate=self.shell.key("generate"),
+    def empty(self) -> Text:
+        generate = tr("Write a prompt; {key} generates an image.", key=self.shell.key("generate"))
+        return empty_list(
+            self.table,
+            tr("The queue is empty"),
+            tr("Jobs that run, wait or have ended are listed here: pause, move, cancel or retry them."),
+            [(self.shell.key("go_generate"), generate)],
         )
 
     def row(self, item: JobView) -> tuple[str, ...]:
@@ -150,8 +154,8 @@ class QueueScreen(TableScreen["JobView"]):
         table = self.table
         for at, job in enumerate(self.rows):
             if job.state == "running" and at < table.row_count:
-                for column, cell in enumerate(self.row(job)):
-                    table.update_cell_at((at, column), Text(cell, no_wrap=True))  # type: ignore[arg-type]
+                for column, text in enumerate(self.row(job)):
+                    table.update_cell_at((at, column), cell(text))  # type: ignore[arg-type]
 
     # --- keys --------------------------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ class SettingsScreen(TableScreen[Setting]):
         self._place = Place()  # where it begins
         self._words: list[str] = []
         self._changed_only = False
+        self._heads: set[str] = set()  # settings before which another section's stand: theirs is named
 
     def place(self) -> Place:
         text = self.query_one("#filter", Input).value if self.is_mounted else self._place.filter
@@ -84,6 +85,11 @@ class SettingsScreen(TableScreen[Setting]):
             setting for setting in settings_of(self.shell.settings) if self._is_shown(setting, self.shell.settings)
         ]
         found.sort(key=lambda setting: words not in normal(setting.key))  # what is called so comes first
+        self._heads = {
+            setting.key
+            for setting, before in zip(found, (None, *found), strict=False)
+            if before is None or setting.section != before.section
+        }
         at = next((row for row, setting in enumerate(found) if setting.key == key), self.table.cursor_row)
         self.show(found, at, tr("Settings  {number}", number=len(found)))
         if not found:
@@ -95,9 +101,17 @@ class SettingsScreen(TableScreen[Setting]):
         settings = self.shell.settings
         value = settings.values[item.key]
         lock = "# " if frozen_reason(settings, item.key) else ""
-        mark = "  " if value.source == "default" else "* "
-        cells = (mark + lock + item.key, shown(value.value), tr(value.source), tr(item.section))
+        is_changed = value.source != "default"
+        cells = (
+            ("* " if is_changed else "  ") + lock + item.key,
+            shown(value.value),
+            tr(value.source) if is_changed else "",
+            tr(item.section) if item.key in self._heads else "",
+        )
         return tuple(map(printable, cells[: len(self.table.columns)]))
+
+    def heading(self, item: Setting) -> str:
+        return tr(item.section)
 
     def about(self, item: Setting) -> Iterable[str]:
         yield tr(item.sentence)

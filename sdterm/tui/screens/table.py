@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
-from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.binding import Binding, BindingType
@@ -16,7 +15,7 @@ from textual.widgets import DataTable, Static
 from sdterm.tui.language import tr
 from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.bars import KeyBar
-from sdterm.tui.widgets.rows import Table
+from sdterm.tui.widgets.rows import Table, cell
 
 R = TypeVar("R")
 
@@ -36,20 +35,24 @@ class TableScreen(BaseScreen, Generic[R]):
         self._is_known = False  # whether the rows are those that there are
 
     def columns(self) -> Iterable[tuple[str, int]]:
-        """Titles and widths in cells; None takes what there is."""
+        """Titles and widths in cells; the last one takes what there is."""
         raise NotImplementedError
 
     def row(self, item: R) -> Sequence[str]:
         """What stands in an item's row."""
         raise NotImplementedError
 
-    def empty(self) -> str:
+    def empty(self) -> Text:
         """What is said, and what to do next, where there is nothing."""
-        return ""
+        return Text()
 
     def about(self, item: R) -> Iterable[str]:
         """The lines about the item that is chosen."""
         raise NotImplementedError
+
+    def heading(self, item: R) -> str:
+        """What stands in the border of those lines."""
+        return ""
 
     def selected(self) -> None:
         """Enter was pressed."""
@@ -60,14 +63,9 @@ class TableScreen(BaseScreen, Generic[R]):
         yield Static(classes="words", markup=False)
 
     def on_mount(self) -> None:
-        self.add_columns()
+        self.table.head(self.columns())
         self._tell()
         self.up()
-
-    def add_columns(self) -> None:
-        """Those of the list that is shown, none narrower than its title, which other languages have longer."""
-        for title, width in self.columns():
-            self.table.add_column(title, width=max(width, cell_len(title)))
 
     @property
     def table(self) -> Table:
@@ -78,7 +76,7 @@ class TableScreen(BaseScreen, Generic[R]):
         self.rows, self._is_known = rows, True
         self.table.clear()
         for item in rows:
-            self.table.add_row(*map(_cell, self.row(item)))
+            self.table.add_row(*map(cell, self.row(item)))
         self.table.move_cursor(row=max(0, min(cursor, len(rows) - 1)))
         self.table.border_title = title
         self._tell()
@@ -94,15 +92,13 @@ class TableScreen(BaseScreen, Generic[R]):
     @on(DataTable.RowHighlighted)
     def _tell(self) -> None:
         item = self.chosen()
-        self.table.say_nothing(self.empty() if self._is_known else tr("Loading …"))
+        self.table.say_nothing(self.empty() if self._is_known else Text(tr("Loading …")))
         self.set_class(item is None, "-empty")
-        self.query_one(".words", Static).update(Text("\n".join(self.about(item) if item is not None else ())))
+        words = self.query_one(".words", Static)
+        words.border_title = self.heading(item) if item is not None else ""
+        words.update(Text("\n".join(self.about(item) if item is not None else ())))
         self.query(KeyBar).refresh()
 
     @on(DataTable.RowSelected)
     def _selected(self) -> None:
         self.selected()
-
-
-def _cell(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")

@@ -35,9 +35,8 @@ TABS = (
     ("go_help", "Help"),
 )
 
-_DROPPED = ("go_help", "go_extensions", "go_models", "go_settings", "go_queue", "go_gallery", "go_generate")
-"""In this order, where there is no room for all; the key bar has Help, too."""
-_SHORTEST = 6  # cells of a screen's name, if it is cut so that all of them have room
+_SHORTENED = ("go_extensions", "go_models", "go_settings", "go_queue", "go_gallery", "go_generate")
+"""In this order, where there is no room for all; Help goes before them, since the key bar has it, too."""
 
 
 class _Line(HasShell, Widget):
@@ -63,39 +62,49 @@ class TopBar(_Line):
         self._tab = tab
 
     def render(self) -> Text:
-        line = Text(_NAME, style="bold", no_wrap=True, overflow="ellipsis")
-        for action, name in self._fitting(self.size.width - cell_len(_NAME)).items():
+        name, screens = self._fitting()
+        line = Text(name, style="bold", no_wrap=True, overflow="ellipsis")
+        for action, title in screens.items():
             line.append(" ")
             if action == self._tab:
-                line.append(f"[{name}]", style=self.style_of("here"))
+                line.append(f"[{title}]", style=self.style_of("here"))
+            elif title:
+                self.append_key(line, self.shell.key(action), title)
             else:
-                self.append_key(line, self.shell.key(action), name)
+                line.append(self.shell.key(action), style=self.style_of("key"))
         return line
 
-    def _fitting(self, cells: int) -> dict[str, str]:
-        """Names of the screens by their actions: where they have no room, cut, then fewer. What is open stays whole, as
-        does the way to its picture."""
-        names, whole = self._names(), (self._tab, "show_preview")
-        needed = {action: cell_len(self.shell.key(action)) + 2 for action in names} | {self._tab: 3}
+    def _fitting(self) -> tuple[str, dict[str, str]]:
+        """As much as has room: the program's name, and the screens' names by their actions."""
+        shortened = [*self._ever_shorter()]
+        return next((parts for parts in shortened if self._length(*parts) <= self.size.width), shortened[-1])
 
-        def fit(most: int) -> bool:
-            lengths = {a: cell_len(name) if a in whole else min(cell_len(name), most) for a, name in names.items()}
-            return sum(needed[action] + length for action, length in lengths.items()) <= cells
+    def _length(self, name: str, screens: dict[str, str]) -> int:
+        words = (
+            f"[{title}]" if action == self._tab else f"{self.shell.key(action)} {title}".rstrip()
+            for action, title in screens.items()
+        )
+        return cell_len(name) + sum(1 + cell_len(word) for word in words)
 
-        longest = max(map(cell_len, names.values()))
-        if fit(longest):
-            return names
-        for dropped in _DROPPED:
-            if dropped == self._tab:
-                continue
-            names.pop(dropped)
-            if most := next((most for most in range(longest, _SHORTEST - 1, -1) if fit(most)), 0):
-                return {action: name if action in whole else _cut(name, most) for action, name in names.items()}
-        return names
+    def _ever_shorter(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """What matters least goes first, and no word is ever cut: Help, the program's name, then the names of screens,
+        whose keys stay, then those keys. What is open stays whole, as does the way to its picture."""
+        screens = self._names()
+        yield _NAME, {**screens}
+        if self._tab != "go_help":
+            del screens["go_help"]
+            yield _NAME, {**screens}
+        yield "", {**screens}
+        others = [action for action in _SHORTENED if action != self._tab]
+        for action in others:
+            screens[action] = ""
+            yield "", {**screens}
+        for action in others:
+            del screens[action]
+            yield "", {**screens}
 
     def _names(self) -> dict[str, str]:
-        """All of them but Help, which the key bar has, where there is no room for that; where the form is narrow, how
-        its picture is shown comes behind them."""
+        """All of them; where the form is narrow, how its picture is shown comes behind them."""
         names = {action: tr(title) for action, title in TABS}
         if self._tab == "go_generate" and self.size.width < _PICTURE_BESIDE:
             names["show_preview"] = tr("Image")
@@ -235,13 +244,6 @@ class KeyBar(_Line):
 
 
 _LAST = {"command_palette": "Commands", "go_help": "Help"}
-
-
-def _cut(text: str, cells: int) -> str:
-    """A text in so many cells, with an ellipsis where it has more."""
-    whole = Text(text)
-    whole.truncate(cells, overflow="ellipsis")
-    return whole.plain
 
 
 def holds(text: str) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from rich.segment import Segment
 from rich.text import Text
 from textual import work
 from textual.binding import Binding, BindingType
@@ -20,7 +19,8 @@ from sdterm.tui.differing import kind_word, seed_of
 from sdterm.tui.keymap import LEFT
 from sdterm.tui.language import tr
 from sdterm.tui.picture.support import PIXELS
-from sdterm.tui.picture.widget import PictureView, over
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.widgets.invitation import in_the_middle
 from sdterm.tui.widgets.picture_actions import PictureActions
 
 if TYPE_CHECKING:
@@ -103,15 +103,7 @@ class ChosenPicture(PictureActions, PictureView):
     def _block(self, text: Text) -> list[Strip]:
         """All lines, with the text in the middle."""
         if self._invited[:2] != (text, self.size):
-            width, height = self.size
-            words = text.wrap(self.app.console, max(1, width - 1))[:height]
-            left, top = (width - max(line.cell_len for line in words)) // 2, (height - len(words)) // 2
-            style = self.rich_style
-            lines = [Strip.blank(width, style)] * height
-            for y, line in enumerate(words, top):
-                strip = over(Strip([Segment(" " * left), *line.render(self.app.console)]), style)
-                lines[y] = strip.adjust_cell_length(width, style)
-            self._invited = text, self.size, lines
+            self._invited = text, self.size, in_the_middle(text, self)
         return self._invited[2]
 
     # --- alone --------------------------------------------------------------------------------------------------------

@@ -19,9 +19,11 @@ from textual.widgets import Label, Static
 
 from sdterm.core.text import printable
 from sdterm.tui.fields import Field
+from sdterm.tui.gallery_columns import cut
 from sdterm.tui.language import tr
 from sdterm.tui.picture.support import Protocol
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.shell import HasShell
 from sdterm.tui.widgets.parameter import Parameter, parameter
 
 Read = Callable[[Field], str]
@@ -76,7 +78,7 @@ class SectionTitle(Static, can_focus=True):
             self.post_message(self.Toggled(self.section.title, wanted))
 
 
-class MoreOptions(VerticalScroll, can_focus=False):
+class MoreOptions(HasShell, VerticalScroll, can_focus=False):
     """A line for each part, and for each field of those that are open."""
 
     def __init__(self) -> None:
@@ -84,6 +86,7 @@ class MoreOptions(VerticalScroll, can_focus=False):
         self.border_title = tr("More options")
         self._shape: list[object] = []
         self._help = Static(id="field-help", markup=False)
+        self._sentence = ""  # about the field that has the cursor
         self._turn = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
@@ -110,19 +113,28 @@ class MoreOptions(VerticalScroll, can_focus=False):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         field = event.widget.field if isinstance(event.widget, Parameter) else None
-        self._tell(printable(tr(field.sentence)) if field else "")
+        self._sentence = printable(tr(field.sentence), 1000) if field else ""
+        self._tell()
         self.call_after_refresh(event.widget.scroll_visible, animate=False)  # it may be too new to have a place yet
 
-    def _tell(self, sentence: str) -> None:
-        """Help, in the last lines and on from there in the border: the fields have little room beside it."""
-        width = max(5, self.size.width)
-        lines = [line.plain.rstrip() for line in Text(sentence).wrap(self.app.console, width)]
-        height = 1 if cell_len(" ".join(lines[1:])) <= width - 4 else 2
+    def on_resize(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        """Help, in as few of the last lines as are needed and on from there in the border: the fields have little room
+        beside it, but one of them is always in sight. What has no room either is told by a key."""
+        width, border = max(5, self.scrollable_content_region.width), max(1, self.size.width - 4)
+        lines = [line.plain.rstrip() for line in Text(self._sentence).wrap(self.app.console, width)]
+        most = max(0, self.size.height - 1)
+        height = next((n for n in range(1, most) if cell_len(" ".join(lines[n:])) <= border), most)
         self._help.styles.height = height
-        self._help.display = bool(sentence) and self.size.height > height + 1
-        shown = height if self._help.display else 0
-        self._help.update(Text("\n".join(lines[:shown]), no_wrap=True))
-        self.border_subtitle = Text(" ".join(lines[shown:]))
+        self._help.display = bool(self._sentence and height)
+        self._help.update(Text("\n".join(lines[:height]), no_wrap=True))
+        rest = " ".join(lines[height:])
+        if cell_len(rest) > border:
+            more = " " + tr("({key}: all of it)", key=self.shell.key("go_help"))
+            rest = cut(rest, border - cell_len(more)) + more
+        self.border_subtitle = Text(rest)
 
 
 def _place(widget: Widget | None) -> object:

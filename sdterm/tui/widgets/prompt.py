@@ -17,7 +17,9 @@ from textual.widgets.option_list import Option
 from textual.widgets.text_area import Selection
 
 from sdterm.core.text import is_obeyed, printable
+from sdterm.fields import FIELDS
 from sdterm.tui.actions import bindings
+from sdterm.tui.fields import Field
 from sdterm.tui.language import tr
 from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.shell import HasShell
@@ -100,6 +102,7 @@ class PromptEditor(SaysBelow, HasShell, TextArea, inherit_bindings=False):
     def __init__(self, text: str, *, id: str, title: str, negative: bool = False) -> None:
         super().__init__(text, id=id, compact=True, highlight_cursor_line=False, soft_wrap=True)
         self.negative = negative
+        self.field = Field((FIELDS["negative_prompt" if negative else "prompt"],))
         self.border_title = title
         self.cursor_blink = False  # a blinking cursor costs 435 bytes a second on an idle line
         self.traps: tuple[Trap, ...] = ()

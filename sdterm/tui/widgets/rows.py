@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.text import Text
+from textual import events
 from textual.strip import Strip
 from textual.widgets import DataTable, OptionList
+
+from sdterm.tui.widgets.invitation import in_the_middle
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -16,6 +21,12 @@ else:
 
 BAR = "▌"
 """Stands in the first cell, which each row leaves empty."""
+_READABLE = 60  # cells of a line of words in an empty list
+
+
+def cell(text: str) -> Text:
+    """A text in a table's cell; one that is cut ends in a sign."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 class _Barred(Widget):
@@ -31,31 +42,56 @@ class _Barred(Widget):
 class Table(_Barred, DataTable[Text]):
     """Rows of cells, each one line high."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--bar"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--bar", "line--key"}
 
-    _nothing = ""
+    _nothing: tuple[Text, list[Strip]] = Text(), []
+    _widths: Sequence[int] = ()
 
-    def say_nothing(self, said: str) -> None:
+    def head(self, columns: Iterable[tuple[str, int]]) -> None:
+        """Begin anew with these columns, by their titles and widths; none is narrower than its title, which other
+        languages have longer."""
+        self.clear(columns=True)
+        titles, widths = zip(*columns, strict=True)
+        self._widths = [max(width, cell_len(title)) for title, width in zip(titles, widths, strict=True)]
+        for title, width in zip(titles, self._widths, strict=True):
+            self.add_column(cell(title), width=width)
+        self.fit()
+
+    def say_nothing(self, said: Text) -> None:
         """What stands in the middle where there are no rows."""
-        self._nothing = said
+        self._nothing = said, []
         if not self.row_count:
             self.refresh()
 
+    def on_resize(self, event: events.Resize) -> None:
+        self._nothing = self._nothing[0], []
+        self.fit()
+
+    def watch_show_vertical_scrollbar(self) -> None:
+        self.call_after_refresh(self.fit)
+
+    def fit(self) -> None:
+        """Let the last column that has room end where the table does, so that what is cut there says so."""
+        left, padding = self.scrollable_content_region.width, 2 * self.cell_padding
+        for column, width in zip(self.ordered_columns, (*self._widths[:-1], left), strict=True):
+            column.width = max(0, min(width, left - padding))
+            left -= column.width + padding
+        self._clear_caches()
+        self._require_update_dimensions = True
+        self.refresh()
+
     def render_line(self, y: int) -> Strip:
-        if self._nothing and not self.row_count and y >= self.header_height:
-            return self._said(y)
+        said, lines = self._nothing
+        if said and not self.row_count:
+            if len(lines) != self.size.height:
+                lines = in_the_middle(said, self, most=_READABLE)
+                self._nothing = said, lines
+            return lines[y]
         strip = super().render_line(y)
         if self.app.no_color:  # Textual fails there on empty segments that have no style
             strip = Strip((part for part in strip if part.text), strip.cell_length)
         at = self.cursor_row + self.header_height - self.scroll_offset.y
         return self.barred(strip) if self.row_count and y == at >= self.header_height else strip
-
-    def _said(self, y: int) -> Strip:
-        (width, height), style = self.size, self.rich_style
-        lines = Text(self._nothing, justify="center").wrap(self.app.console, max(1, width - 2))
-        at = y - max(self.header_height, (height - len(lines)) // 2)
-        text = lines[at].plain.rstrip() if 0 <= at < len(lines) else ""
-        return Strip([Segment(f" {text}", style)]).adjust_cell_length(width, style)
 
 
 class Options(_Barred, OptionList):

@@ -72,6 +72,25 @@ def test_values_are_picked_by_word_or_number_and_taken_back(sdterm: Run) -> None
     assert said.rstrip().splitlines()[-2].startswith("Command:")
 
 
+def test_fields_are_said_by_names_that_can_stand_alone_and_switches_in_the_language(sdterm: Run) -> None:
+    lines = ("reset all", "set vary 0.2", "set by seed 5", "set hires on", "set hires upscale 2.5", "values")
+    said = converse(sdterm, *lines)
+    for told in ("Variation seed strength: 0.2", "Variation seed: 5", "Hires fix: on", "Hires upscale: 2.5"):
+        assert said.count(f"\n{told}\n") == 2, "once it is set, and among the values"
+    assert "Vary" not in said and "\nby seed" not in said
+    said = converse(sdterm, "set 高分辨率修复 关闭", "set tiling 开启", "values", "reset all", SDTERM_LANGUAGE="zh_CN")
+    assert "\n高分辨率修复：关闭\n" in said and "\n平铺图 (Tiling)：开启\n" in said and "\n变异强度：0.2\n" in said
+    assert not re.search(r": (on|off)$", said, re.M)
+
+
+def test_an_image_is_told_in_the_language_that_is_in_use(sdterm: Run) -> None:
+    converse(sdterm, *SMALL, "set vary 0.2", "generate a red house", "reset all")
+    said = converse(sdterm, "show", "queue", SDTERM_LANGUAGE="zh_CN")
+    assert "\n步数：4\n" in said and "\n变异强度：0.2\n" in said
+    assert not any(name in said for name in ("Steps", "Variation", "CFG scale", "Schedule type"))
+    assert "64 乘 64，" in said and "。提示词：a red house" in said
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

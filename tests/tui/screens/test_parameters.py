@@ -1,10 +1,12 @@
 """All parameters in one list."""
 
+import re
 from functools import partial
 
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
+from sdterm.fields import FIELDS
 from sdterm.request import GenerationRequest
 from sdterm.tui.app import Workstation
 from sdterm.tui.screens.parameters import ParametersScreen
@@ -57,3 +59,21 @@ def test_a_parameter_is_changed_refused_and_given_its_default_again(host: Runnin
         return f" {value}" in screen_text(app)
 
     drive(host, act, size=(100, 60))
+
+
+def test_the_sentence_of_every_field_is_whole_at_80_columns(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: isinstance(app.screen, ParametersScreen), "the list")
+        for name, field in FIELDS.items():
+            if name in ("prompt", "negative_prompt"):
+                continue
+            await until(pilot, lambda field=field: is_told(app, field.sentence), name)  # type: ignore[misc]
+            await pilot.press("j")
+
+    def is_told(app: Workstation, sentence: str) -> bool:
+        lines = [line.strip("┃ ") for line in screen_text(app).splitlines() if "┃" in line]
+        lines = [re.sub(r"^.*?┃|┃.*$", "", line).strip() for line in lines]
+        return sentence in " ".join(lines)
+
+    drive(host, act)
