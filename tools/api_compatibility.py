@@ -54,12 +54,14 @@ _ROUTES: Mapping[str, str] = {
     "GET /internal/pending-tasks": "same",
     "GET /internal/ping": "same",
     "GET /internal/sysinfo": "better: no secrets",
-    "HEAD /": "same: 200; GET is a 404, as of an A1111 without its page",
+    "GET /": "the workstation [in a browser](remote.md#in-a-browser), with `sdterm[web]`; else 404, as of an A1111 "
+    "without its page",
+    "HEAD /": "same: 200; with `sdterm[web]` it asks for the login, as GET does",
     "GET /docs": "same",
     "GET /redoc": "same",
     "GET /openapi.json": "same names of schemas and operations",
     "`--api-auth`": "better: for every route but the documentation, before a body is read; kept as hashes",
-    "pages in a browser": "refused (403), also those that only read",
+    "pages of other sites": "refused (403), also those that only read, but for those of `--cors-allow-origins`",
 }
 _FIELDS: Mapping[str, str] = {
     "prompt": "better: `null` is not given, A1111 fails; a weight that is not a number is text",

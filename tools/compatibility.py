@@ -1,7 +1,7 @@
-"""Writes docs/compatibility.md from a run of the golden tests: `python -m tools.compatibility [REPORT.xml]`.
+"""Writes docs/compatibility.md from a run of the golden tests: `python -m tools.compatibility [REPORT.xml…]`.
 
-Without a report the tests are run first, the heavy ones too. Every number on the page is a property that a test
-recorded next to its assertion.
+Without a report the tests are run first, the heavy ones too; several are those of tests that ran apart. Every number on
+the page is a property that a test recorded next to its assertion.
 """
 
 import re
@@ -28,12 +28,17 @@ TESTS = (
     "tests/engine/test_golden.py",
     "tests/engine/test_hires.py",
     "tests/engine/test_from_infotext.py",
+    "tests/engine/test_networks.py::test_pictures_and_hashes_are_a1111s",
+    "tests/plugins/test_sd_families.py::test_a_picture_is_a1111s",
     "tests/plugins/test_samplers.py",
     "tests/plugins/test_schedulers.py",
     "tests/plugins/upscalers/test_esrgan.py",
+    "tests/host/sdapi/test_app.py::test_a_recorded_body_gets_a1111s_answer",
     "tests/host/sdapi/test_img2img.py",
+    "tests/host/sdapi/test_extras.py::test_a_recorded_body_gets_a1111s_answer",
     pipeline_compatibility.TEST,
 )
+"""In the order of the page."""
 
 FEATURES = {
     "plain text": r"^[^()\[\]<>\\:|]*$",
@@ -62,16 +67,23 @@ class Case:
     said: dict[str, str]
 
 
-def read_report(path: Path) -> list[Case]:
-    cases = []
-    for element in ElementTree.parse(path).getroot().iter("testcase"):
-        module = element.get("classname", "").replace(".", "/")
-        if element.find("skipped") is not None or not any(test.startswith(module) for test in TESTS):
+def read_reports(paths: Iterable[Path]) -> list[Case]:
+    """What of the reports is about TESTS, in their order; of a test that ran twice, the later run."""
+    cases: dict[str, Case] = {}
+    for element in (found for path in paths for found in ElementTree.parse(path).getroot().iter("testcase")):
+        test = f"{element.get('classname', '').replace('.', '/')}.py::{element.get('name', '')}"
+        if element.find("skipped") is not None or _place(test) is None:
             continue
         said = {entry.get("name", ""): entry.get("value", "") for entry in element.iter("property")}
         passed = element.find("failure") is None and element.find("error") is None
-        cases.append(Case(f"{element.get('classname', '')}::{element.get('name', '')}", passed, said))
-    return cases
+        cases[test] = Case(test, passed, said)
+    return sorted(cases.values(), key=lambda case: _place(case.test) or 0)
+
+
+def _place(test: str) -> int | None:
+    """Which of TESTS a test belongs to."""
+    name = test.partition("[")[0]
+    return next((n for n, each in enumerate(TESTS) if name == each or name.startswith(f"{each}::")), None)
 
 
 def page(cases: list[Case]) -> str:
@@ -98,11 +110,10 @@ def page(cases: list[Case]) -> str:
             "",
             "## Other runs",
             "",
-            "Sizes, step counts, seeds, batches, variations, prompts. The error is the largest difference of the final",
-            "latents, relative to their largest value.",
+            "The error is the largest difference of the final latents, relative to their largest value, where A1111's",
+            "are known. Of a run of several pictures the worst counts.",
             "",
             *runs(cases),
-            "",
             "## Prompt language",
             "",
             "Prompts that have a feature, the tests of A1111's parsers and text vectors with them that passed, and the",
@@ -162,17 +173,40 @@ def schedules(cases: list[Case]) -> Iterator[str]:
     yield from table(["schedule", "equal at steps"], rows)
 
 
+GROUPS = {
+    "": "Sizes, step counts, seeds, batches, variations, prompts",
+    "passes ": "Hires fix and refiners",
+    "img2img ": "img2img and inpainting, by the HTTP API",
+    "upscale ": "Upscalers",
+    "extras ": "Extras, by the HTTP API",
+    "networks ": "LoRA and its kin, embeddings, hypernetworks",
+    "narrow-": "SDXL, its refiner and SD 2, made narrow",
+    "txt2img ": "Options and odd requests, by the HTTP API",
+}
+"""What the names of runs begin with, and the heading above them."""
+
+
 def runs(cases: list[Case]) -> Iterator[str]:
-    others = [case for case in cases if "case" in case.said and "|" not in case.said["case"]]
-    rows = (
-        [
-            re.sub(r"^extras/", "", re.sub(r"^dev", "demo model ", case.said["case"])),
-            f"{float(case.said['latent_error']):.0e}" if "latent_error" in case.said else "",
-            decibels(case),
-        ]
-        for case in others
-    )
-    yield from table(["run", "latents", "PSNR"], rows)
+    found: defaultdict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        if "|" not in case.said.get("case", "|"):
+            found[max((g for g in GROUPS if case.said["case"].startswith(g)), key=len)].append(case)
+    for group, title in GROUPS.items():
+        rows = [[_name(case, group), decibels(case), _latents(case)] for case in found[group]]
+        width = 3 if any(latents for *_, latents in rows) else 2
+        if rows:
+            yield from (f"### {title}", "")
+            yield from table(["run", "PSNR", "latents"][:width], (row[:width] for row in rows))
+            yield ""
+
+
+def _name(case: Case, group: str) -> str:
+    name = case.said["case"].removeprefix(group if group.endswith(" ") else "")
+    return re.sub(r"^extras/", "", re.sub(r"^dev", "demo model ", name))
+
+
+def _latents(case: Case) -> str:
+    return f"{float(case.said['latent_error']):.0e}" if "latent_error" in case.said else ""
 
 
 def prompts(cases: list[Case]) -> Iterator[str]:
@@ -212,14 +246,14 @@ def keys() -> Iterator[str]:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        PAGE.write_text(page(read_report(Path(sys.argv[1]))))
+        PAGE.write_text(page(read_reports(map(Path, sys.argv[1:]))))
         return
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "--all", f"--junitxml={report}", *TESTS], cwd=ROOT, check=False
         )
-        PAGE.write_text(page(read_report(report)))
+        PAGE.write_text(page(read_reports([report])))
 
 
 if __name__ == "__main__":

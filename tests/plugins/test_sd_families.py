@@ -124,6 +124,7 @@ def test_a_picture_is_a1111s(case: dict[str, Any], engine: Engine, record_proper
     request = asked(read_values(case["request"]), settings, PLUGINS, {}).request
     (image,) = images(list(engine.run(request.model_copy(update={"model": case["model"]}), PLUGINS)))
     found = psnr(pixels(image.data), ARRAYS[case["id"]])
+    record_property("case", f"{case['model']} {case['id']}")
     record_property("psnr", found)
     assert found >= 45
     ours, theirs = (

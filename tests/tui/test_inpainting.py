@@ -84,7 +84,7 @@ def test_inpaint_hires_and_upscale(tmux: Tmux, host: Running) -> None:
     tmux.until("Upscale #3")
     tmux.write("lanczos")
     tmux.press("Enter")
-    tmux.until("How many times larger")
+    tmux.until("How many times as large")
     tmux.press("Enter")
     tmux.until(r"#4 done in .*\.png")
     assert (newest(host).width, newest(host).height) == (512, 512)

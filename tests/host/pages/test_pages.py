@@ -74,6 +74,7 @@ def test_pages_are_for_whoever_shows_a_login_or_a_token(there: Served, base: str
             assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     for wrong in (("ann", "a wrong password"), ("", f"sdterm_{'x' * 43}")):
         assert httpx.get(f"{base}/", auth=wrong).status_code == 401
+    assert (httpx.head(base).status_code, httpx.head(base, auth=LOGIN).status_code) == (401, 200)
 
 
 def test_without_credentials_pages_are_shown_where_the_api_is_open_too(tmp_path: Path) -> None:

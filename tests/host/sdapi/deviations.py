@@ -22,7 +22,7 @@ DEVIATIONS: Mapping[str, Deviation] = {
     "get/face-restorers": Deviation(None, "those that extensions bring"),
     "get/realesrgan-models": Deviation(None, "those that are there, not those that A1111 would fetch"),
     "route/internal/progress": Deviation(405, "A1111 has it with its page alone; it is POST"),
-    "route/cors-get": Deviation(403, "pages in a browser are not answered"),
+    "route/cors-get": Deviation(403, "pages of other sites are answered only where `cors_allow_origins` names them"),
     "txt2img/sampler-alias": Deviation(200, _NAMES),
     "txt2img/sampler-old-name": Deviation(200, _NAMES),
     "txt2img/prompt-null": Deviation(200, _NULL),

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,9 @@ def opened(image: str) -> Image.Image:
     "name",
     [pytest.param(n, marks=[] if n in LIGHT else [pytest.mark.heavy]) for n in CASES if n not in OTHERS],
 )
-def test_a_recorded_body_gets_a1111s_answer(name: str, api: httpx.Client) -> None:
+def test_a_recorded_body_gets_a1111s_answer(
+    name: str, api: httpx.Client, record_property: Callable[[str, object], None]
+) -> None:
     case = CASES[name]
     body = {**case["request"], **({"image": encoded(case["request"]["image"])} if "image" in case["request"] else {})}
     api.post("/sdapi/v1/options", json={"ESRGAN_tile": case["options"].get("ESRGAN_tile", 192)}).raise_for_status()
@@ -78,7 +80,10 @@ def test_a_recorded_body_gets_a1111s_answer(name: str, api: httpx.Client) -> Non
         return
     image = opened(answer.json()["image"])
     assert image.info.get("postprocessing", "") == case["postprocessing"]
-    assert psnr(np.asarray(image), PICTURES[name]) >= 60
+    found = psnr(np.asarray(image), PICTURES[name])
+    record_property("case", f"extras {name}")
+    record_property("psnr", found)
+    assert found >= 60
 
 
 def test_pictures_of_a_batch_come_in_their_order_with_what_they_said(api: httpx.Client, host: Running) -> None:

@@ -28,7 +28,7 @@ def routes(services: HostServices, stop: Callable[[], None]) -> APIRouter:
 
     @router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def root(request: Request) -> Response:
-        """There is no page; clients ask for its head to see whether somebody is there."""
+        """There is no page where this is asked; clients ask for its head to see whether somebody is there."""
         if request.method == "GET":
             raise HTTPException(404)
         return Response()
