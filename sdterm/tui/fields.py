@@ -142,6 +142,16 @@ class Field:
         return first.strip(), second.strip() or alone
 
 
+WORDS = ("Automatic", "None", "on", "off")
+"""Values that are words and no names: shown in the user's language, while requests and infotexts have them in
+English."""
+
+
+def in_words(name: str) -> str:
+    """A value as it is shown."""
+    return tr(name) if name in WORDS else name
+
+
 def _text(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value))

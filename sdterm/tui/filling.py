@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+
 from sdterm.core.languages.translations import languages
 from sdterm.core.names import normal
 from sdterm.core.settings.settings import frozen_reason
 from sdterm.core.text import printable
 from sdterm.tui import calls, themes
-from sdterm.tui.fields import DEFAULTS, Field
+from sdterm.tui.fields import DEFAULTS, Field, in_words
 from sdterm.tui.language import tr
 from sdterm.tui.messages import Part
 from sdterm.tui.networks import KINDS, OFFERED, Networks, with_shipped
@@ -255,7 +257,7 @@ class Filling:
                 self.choose(field, choices[number].name)
 
         marks = ["* " if n in chosen else "  " for n in range(len(choices))] if field.takes_several else [""] * 999
-        lines = [f"{mark}{c.name:<28} {c.note}".rstrip() for mark, c in zip(marks, choices, strict=False)]
+        lines = [mark + _line(choice) for mark, choice in zip(marks, choices, strict=False)]
         self._desk.app.push_screen(Pick(tr(field.label), lines, chosen=at, words=words), picked)
 
     def step(self, field: Field, by: int) -> None:
@@ -354,3 +356,10 @@ class Filling:
         if trouble:
             self._shell.say(trouble)
         form.change(form.draft.but(**{field: text}), tr("your editor"))
+
+
+def _line(choice: Choice) -> str:
+    """Of a list. What is shown in the user's language is found by its English name, too."""
+    name = in_words(choice.name)
+    english = f"({choice.name})" if name != choice.name else ""
+    return f"{name}{' ' * (28 - cell_len(name))} {choice.note} {english}".rstrip()

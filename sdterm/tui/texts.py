@@ -17,7 +17,7 @@ from sdterm.core.settings.settings import SETTINGS
 from sdterm.events import PICTURE_KINDS
 from sdterm.fields import FIELDS, shown_as_one
 from sdterm.tui.actions import ACTIONS
-from sdterm.tui.fields import FOLDED, parts
+from sdterm.tui.fields import FOLDED, WORDS, parts
 from sdterm.tui.panes import ABOUT, MOVES
 from sdterm.tui.screens import help
 from sdterm.tui.state import TROUBLES
@@ -115,7 +115,7 @@ def _declared() -> Iterator[str]:
     for named in NAMES.values():
         yield from (named.group, named.name)
     yield from (text for kind in MODEL_KINDS for text in (kind.word, kind.label))
-    yield from (*STATES, *PICTURE_KINDS, *TROUBLES.values(), *SOURCES, "Commands", "Help", "Prompt", "All keys")
+    yield from (*WORDS, *STATES, *PICTURE_KINDS, *TROUBLES.values(), *SOURCES, "Commands", "Help", "Prompt", "All keys")
     yield from _option_helps()
     yield from (text for path in sorted(PACKAGE.rglob("*.html")) for text in texts_of(path.read_text(encoding="utf-8")))
 

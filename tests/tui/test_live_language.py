@@ -1,9 +1,12 @@
 """A language that is chosen while the workstation is open: all of it is said anew, and one stays where one is."""
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from sdterm.tui.app import Workstation
+from sdterm.tui.screens.generate import GenerateScreen
+from sdterm.tui.screens.pick import Pick
 from sdterm.tui.screens.queue import QueueScreen
 from sdterm.tui.screens.settings import SettingsScreen
 from sdterm.tui.widgets.bars import Note
@@ -60,3 +63,24 @@ def test_settings_keep_the_filter_and_the_row_when_another_language_is_chosen_th
         assert again.query_one("#filter", Input).value == "User interface" and len(again.rows) == number
 
     drive(host, act, (100, 30))
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "Automatic"), ("ja", "自動"), ("de", "Automatik")])
+def test_a_value_that_is_a_word_is_said_whole_and_stays_the_same_value(language: str, word: str, host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: f" {word} " in screen_text(app), "the schedule")
+        screen = app.screen
+        assert isinstance(screen, GenerateScreen)
+        await until(pilot, lambda: screen.filling.offers.catalogue, "the lists")
+        scheduler = screen.query_one("#field-scheduler", Input)
+        scheduler.focus()
+        await pilot.press("down")
+        await until(pilot, lambda: scheduler.value not in ("", "Automatic") and scheduler.value in screen_text(app))
+        await pilot.press(*"automatic")
+        await until(
+            pilot, lambda: isinstance(app.screen, Pick) and word in screen_text(app), "found by its English name"
+        )
+        await pilot.press("enter")
+        await until(pilot, lambda: scheduler.value == "Automatic" and f" {word} " in screen_text(app))
+
+    drive(host, act, (80, 24), language=language)

@@ -39,6 +39,7 @@ METHODS = [
     (TextArea, "_on_key", "self event"),
     (TextArea, "_on_paste", "self event"),
     (Input, "_on_paste", "self event"),
+    (Input, "_value", "self"),
     (linux_driver.LinuxDriver, "run_input_thread", "self"),
     (linux_driver.LinuxDriver, "process_message", "self message"),
     (_xterm_parser.XTermParser, "__init__", "self debug"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
 from sdterm.core.text import printable
-from sdterm.tui.fields import Field, RefusedTextError
+from sdterm.tui.fields import Field, RefusedTextError, in_words
 from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.shell import HasShell
 
@@ -178,6 +179,11 @@ class Choice(Parameter, inherit_bindings=False):
         Binding("enter", "submit", show=False),
         Binding("delete,backspace,ctrl+u,ctrl+w", "reset", show=False),
     ]
+
+    @property
+    def _value(self) -> Text:
+        """What is painted. Nobody types in it, so it can be other words than the value."""
+        return Text(in_words(self.value), no_wrap=True, overflow="ignore", end="")
 
     async def _on_key(self, event: events.Key) -> None:
         if not event.is_printable:
