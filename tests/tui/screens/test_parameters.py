@@ -1,6 +1,5 @@
 """All parameters in one list."""
 
-import re
 from functools import partial
 
 from textual.pilot import Pilot
@@ -12,7 +11,7 @@ from sdterm.tui.app import Workstation
 from sdterm.tui.screens.parameters import ParametersScreen
 from sdterm.tui.screens.pick import Pick, Type
 from tests.host.running import Running
-from tests.tui.conftest import drive, screen_text, until
+from tests.tui.conftest import drive, screen_text, text_of, until
 
 
 def test_a_parameter_is_changed_refused_and_given_its_default_again(host: Running) -> None:
@@ -72,8 +71,6 @@ def test_the_sentence_of_every_field_is_whole_at_80_columns(host: Running) -> No
             await pilot.press("j")
 
     def is_told(app: Workstation, sentence: str) -> bool:
-        lines = [line.strip("┃ ") for line in screen_text(app).splitlines() if "┃" in line]
-        lines = [re.sub(r"^.*?┃|┃.*$", "", line).strip() for line in lines]
-        return sentence in " ".join(lines)
+        return " ".join(text_of(app.screen.query_one("#about")).split()) == sentence
 
     drive(host, act)
