@@ -182,7 +182,7 @@ def test_one_is_deleted_and_brought_back(drawn: Running) -> None:
         await until(pilot, lambda: shown(screen) == [str(before[0].id)], "one is left")
         assert not last.exists() and [*app.marks] == [before[0].id]
         await until(pilot, lambda: len(recent.pictures) == 3, "Recent without it")
-        await until(pilot, lambda: "is in the trash; r brings it back" in text_of(screen.query_one(Note)))
+        await until(pilot, lambda: "is in the trash; r restores it" in text_of(screen.query_one(Note)))
         await pilot.press("r")
         await until(pilot, lambda: len(shown(screen)) == 2 and len(recent.pictures) == 4, "it is back")
         assert last.is_file() and list(recent.pictures) == before

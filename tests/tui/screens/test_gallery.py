@@ -148,7 +148,7 @@ def test_a_batch_folds_into_one_line_and_opens_again(drawn: Running) -> None:
         await until(pilot, lambda: len(table.lines) == whole - 2 and "(3)" in screen_text(app))
         assert table.cursor_row == 0
         await pilot.press("down", "f")
-        await until(pilot, lambda: "alone in its job" in text_of(app.screen.query_one(Note)))
+        await until(pilot, lambda: "only one of its job" in text_of(app.screen.query_one(Note)))
         await pilot.press("up", "f")
         await until(pilot, lambda: len(table.lines) == whole)
         await pilot.press("F")
