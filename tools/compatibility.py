@@ -114,6 +114,10 @@ def page(cases: list[Case]) -> str:
             "are known. Of a run of several pictures the worst counts.",
             "",
             *runs(cases),
+            "### What is not the same, and why",
+            "",
+            *table(["in A1111", "in sdterm", "why"], OTHERWISE),
+            "",
             "## Prompt language",
             "",
             "Prompts that have a feature, the tests of A1111's parsers and text vectors with them that passed, and the",
@@ -184,6 +188,28 @@ GROUPS = {
     "txt2img ": "Options and odd requests, by the HTTP API",
 }
 """What the names of runs begin with, and the heading above them."""
+
+
+OTHERWISE = (
+    (
+        "`no_dpmpp_sde_batch_determinism`",
+        "as without it",
+        "its noise comes from a generator without a seed: A1111 does not get its own picture again, either",
+    ),
+    (
+        "img2img with a sampler of k-diffusion, after a request with `Zero Terminal SNR`",
+        "the model's own noise levels",
+        "A1111 reads the levels that the request before left",
+    ),
+    (
+        "an inpainting model, hires fix with a latent upscaler, the mask's weight 1: an error",
+        "the picture",
+        "A1111 leaves the mask at the first pass's size",
+    ),
+    ("a clip skip beyond the text encoder's layers: an error", "the picture", "the state before all layers is taken"),
+    ("extras at scale 1 with an upscaler's network", "it runs once, as in A1111 1.10", "1.9 runs it three times"),
+)
+"""Runs of A1111 that are known and cannot or should not be had again."""
 
 
 def runs(cases: list[Case]) -> Iterator[str]:
