@@ -119,7 +119,7 @@ def test_an_empty_house(host: Running, snapshots: Snapshots) -> None:
         await up(app, pilot)
         await snapshots.take(pilot, "generate-empty")
         await pilot.press("f3")
-        await until(pilot, lambda: "No images yet" in screen_text(app))
+        await until(pilot, lambda: "The gallery is empty" in screen_text(app))
         await snapshots.take(pilot, "gallery-empty")
         await pilot.press("f4")
         await until(pilot, lambda: "The queue is empty" in screen_text(app))

@@ -195,6 +195,10 @@ def is_told(app: Workstation, sentence: str) -> bool:
     return sentence in " ".join(words.split())
 
 
+def is_in_sight(app: Workstation, words: str) -> bool:
+    return words in screen_text(app)
+
+
 def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
@@ -202,9 +206,9 @@ def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(
         for part, fields in parts(app.desk.values()).items():
             app.desk.unfold(part)
             for field in fields:
-                shown = await form_field(app, pilot, field.id)
+                await form_field(app, pilot, field.id)
                 await until(pilot, partial(is_told, app, field.sentence), field.sentence)
-                assert tr(field.label) in screen_text(app) and shown.region, "the field itself is in sight"
+                await until(pilot, partial(is_in_sight, app, tr(field.label)), f"{field.label} itself")
         labels = [text_of(label).strip() for label in app.desk.query_one(MoreOptions).query(Label)]
         assert "preservation strength" in labels and "mask influence" in labels
 
