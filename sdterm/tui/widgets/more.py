@@ -135,6 +135,9 @@ class MoreOptions(HasShell, VerticalScroll, can_focus=False):
             more = " " + tr("({key}: all of it)", key=self.shell.key("go_help"))
             rest = cut(rest, border - cell_len(more)) + more
         self.border_subtitle = Text(rest)
+        focused = self.screen.focused
+        if focused and self in focused.ancestors:  # the help may have taken its line
+            self.call_after_refresh(self.call_after_refresh, focused.scroll_visible, animate=False)
 
 
 def _place(widget: Widget | None) -> object:

@@ -74,7 +74,7 @@ class Table(_Barred, DataTable[Text]):
         """Let the last column that has room end where the table does, so that what is cut there says so."""
         left, padding = self.scrollable_content_region.width, 2 * self.cell_padding
         for column, width in zip(self.ordered_columns, (*self._widths[:-1], left), strict=True):
-            column.width = max(0, min(width, left - padding))
+            column.width = max(cell_len(column.label.plain), min(width, left - padding))
             left -= column.width + padding
         self._clear_caches()
         self._require_update_dimensions = True
