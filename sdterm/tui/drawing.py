@@ -152,8 +152,8 @@ class Drawing:
             is_from_noise = begins_with_noise(details.request)
         given, plain = self._desk.form.values(), self._shell.settings.job_fields()
         told = tr(
-            "Hires version of image {picture}: {settings} ({key}, Hires).",
-            picture=picture.id,
+            "Hires version of image {image}: {settings} ({key}, Hires).",
+            image=picture.id,
             settings=told_of(given),
             key=self._shell.key("more_options"),
         )

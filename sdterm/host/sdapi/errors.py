@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from sdterm.core.inputs import InputError
 from sdterm.core.settings.settings import ConfigError
@@ -22,6 +23,7 @@ from sdterm.host.sdapi.models import UnknownCheckpointError
 from sdterm.host.sdapi.requests import NotThereError, UnknownOptionError, UnknownSamplerError
 from sdterm.host.sdapi.scripts import UnknownScriptError
 from sdterm.host.sdapi.values import InvalidError
+from sdterm.host.v1.problems import answer_nobody
 
 _RAISED_BY_A1111: Mapping[type[SdtermError], tuple[int, str]] = {
     UnknownSamplerError: (404, "Sampler not found"),
@@ -59,6 +61,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SdtermError, _failed)
     app.add_exception_handler(InvalidError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, answer_nobody)
 
 
 def _invalid(request: Request, wrong: Exception) -> JSONResponse:

@@ -7,9 +7,10 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from sdterm.api import (
     Problem,
@@ -117,6 +118,11 @@ def _named(fields: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in fields.items()}
 
 
+def answer_nobody(request: Request, error: Exception) -> Response:
+    """The client left before it had sent its request: no one reads the answer, and the log needs no word of it."""
+    return Response(status_code=400)
+
+
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Any]] = {
     SdtermError: _refused,
     Exception: _defect,
@@ -124,5 +130,6 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Any]] = {
     HTTPException: _http,
     sqlite3.Error: _unwritten,
     OSError: _unwritten,
+    ClientDisconnect: answer_nobody,
 }
 """An exception that a route raises → what answers it."""

@@ -63,11 +63,14 @@ BEGUN: list[tuple[str, bytes]] = [
 
 
 @pytest.mark.parametrize("begun", [begun for _, begun in BEGUN], ids=[name for name, _ in BEGUN])
-def test_who_begins_and_does_not_go_on_is_dropped(there: Served, begun: bytes) -> None:
+def test_who_begins_and_does_not_go_on_is_dropped(
+    there: Served, begun: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with talk(there) as connection:
         connection.sendall(begun)
         assert is_ended(connection)
     assert healthy(there)
+    assert not [record for record in caplog.records if record.exc_info], "strangers write no tracebacks into the log"
 
 
 def test_a_header_a_second_is_too_slow(there: Served) -> None:
@@ -211,6 +214,7 @@ def test_bodies_of_all_clients_together_have_a_limit(there: Served, monkeypatch:
         found.append(self)
 
     monkeypatch.setattr(BodiesInFlight, "__init__", noted)
+    monkeypatch.setitem(connections._LIMITS, "body", connections.STEP)
     with served(there.root.parent / "small") as small:
         head = b"POST /sdapi/v1/txt2img HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 90000\r\n\r\n"
         with talk(small) as holds:
