@@ -194,6 +194,12 @@ def is_told(app: Workstation, sentence: str) -> bool:
     return sentence in " ".join(words.split())
 
 
+def is_in_sight(app: Workstation) -> bool:
+    more, help_ = app.desk.query_one(MoreOptions), app.desk.query_one("#field-help")
+    room = more.content_region.shrink((0, 0, help_.region.height if help_.display else 0, 0))
+    return app.focused is not None and room.contains_region(app.focused.region)
+
+
 def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
@@ -202,6 +208,7 @@ def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(
             for field in fields:
                 await form_field(app, pilot, field.id)
                 await until(pilot, partial(is_told, app, field.sentence), field.sentence)
+                await until(pilot, partial(is_in_sight, app), f"{field.id} in sight beside its sentence")
         labels = [text_of(label).strip() for label in app.desk.query_one(MoreOptions).query(Label)]
         assert "preservation strength" in labels and "mask influence" in labels
 

@@ -78,6 +78,17 @@ class SectionTitle(Static, can_focus=True):
             self.post_message(self.Toggled(self.section.title, wanted))
 
 
+class FieldHelp(Static):
+    """What the field is that has the cursor."""
+
+    def __init__(self) -> None:
+        super().__init__(id="field-help", markup=False)
+
+    def on_resize(self) -> None:
+        if isinstance(self.parent, MoreOptions):
+            self.parent.keep_in_sight()
+
+
 class MoreOptions(HasShell, VerticalScroll, can_focus=False):
     """A line for each part, and for each field of those that are open."""
 
@@ -85,7 +96,7 @@ class MoreOptions(HasShell, VerticalScroll, can_focus=False):
         super().__init__(id="more")
         self.border_title = tr("More options")
         self._shape: list[object] = []
-        self._help = Static(id="field-help", markup=False)
+        self._help = FieldHelp()
         self._sentence = ""  # about the field that has the cursor
         self._turn = asyncio.Lock()
 
@@ -115,10 +126,19 @@ class MoreOptions(HasShell, VerticalScroll, can_focus=False):
         field = event.widget.field if isinstance(event.widget, Parameter) else None
         self._sentence = printable(tr(field.sentence), 1000) if field else ""
         self._tell()
-        self.call_after_refresh(event.widget.scroll_visible, animate=False)  # it may be too new to have a place yet
+        self.keep_in_sight()
 
     def on_resize(self) -> None:
         self._tell()
+
+    def on_mount(self) -> None:
+        self.watch(self, "virtual_size", self.keep_in_sight, init=False)
+
+    def keep_in_sight(self) -> None:
+        """Scroll to the field that has the cursor, which fields that are new or a longer help have moved."""
+        focused = self.screen.focused
+        if focused and self in focused.ancestors:
+            self.call_after_refresh(focused.scroll_visible, animate=False)
 
     def _tell(self) -> None:
         """Help, in as few of the last lines as are needed and on from there in the border: the fields have little room
@@ -135,9 +155,6 @@ class MoreOptions(HasShell, VerticalScroll, can_focus=False):
             more = " " + tr("({key}: all of it)", key=self.shell.key("go_help"))
             rest = cut(rest, border - cell_len(more)) + more
         self.border_subtitle = Text(rest)
-        focused = self.screen.focused
-        if focused and self in focused.ancestors:  # the help may have taken its line
-            self.call_after_refresh(self.call_after_refresh, focused.scroll_visible, animate=False)
 
 
 def _place(widget: Widget | None) -> object:
