@@ -27,7 +27,7 @@ def sample_midpoint(
     for i in range(len(sigmas) - 1):
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
 
-        # Ask the network where the picture is. The way there is the slope: how x changes as the noise falls.
+        # Ask the network where the image is. The way there is the slope: how x changes as the noise falls.
         denoised = denoise(x, sigma.expand(len(x))).x0
         callback(i, denoised)  # once a step
         slope = (x - denoised) / sigma

@@ -38,6 +38,7 @@ def settings(gpu_box: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     tunnel.cache_clear()
 
 
+@pytest.mark.heavy
 def test_a_line_that_is_cut_comes_back_and_no_event_is_missed(gpu_box: Machine, settings: Settings) -> None:
     with connect(settings) as host:
         request = make_request(prompt="lake", steps=40, width=64, height=64, seed=1)
@@ -56,6 +57,7 @@ def test_a_line_that_is_cut_comes_back_and_no_event_is_missed(gpu_box: Machine, 
         assert steps == [*range(1, 41)]
 
 
+@pytest.mark.heavy
 def test_a_host_that_its_owner_stopped_stays_stopped(
     gpu_box: Machine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +92,7 @@ with connect(resolve({}, {"SDTERM_DATA": sys.argv[1], "SDTERM_CONNECT": sys.argv
 """
 
 
+@pytest.mark.heavy
 def test_ctrl_c_is_not_for_the_line_which_ends_with_the_process_that_opened_it(
     gpu_box: Machine, settings: Settings, tmp_path: Path
 ) -> None:

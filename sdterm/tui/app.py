@@ -399,11 +399,15 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         if self.desk.drawing.forever:
             seed += " " + tr("forever")
         model = values.get("model") or (self.models[0] if self.models else "")
-        return words(self.state, str(model), seed, self.machine)
+        return words(self.state, str(model), seed, self._machine)
 
     @property
     def machine(self) -> str:
-        """The other machine that the host is on; empty where it is this one, or a page's own."""
+        """The other machine that a host answered on; empty where it is this one, or a page's own."""
+        return "" if self.state.host == "starting" else self._machine
+
+    @property
+    def _machine(self) -> str:
         target: str = "" if self.settings["in_page"] else self.settings["connect"] or ""
         return printable(target.partition("://")[2].rstrip("/") or target)
 

@@ -22,6 +22,7 @@ def gpu_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 @needs_sshd
+@pytest.mark.heavy
 def test_a_picture_drawn_on_the_other_machine_comes_home(gpu_box: Machine, sdterm: Run, tmp_path: Path) -> None:
     far = {"SDTERM_DATA": str(tmp_path), "PATH": gpu_box.path}
     asked = ["generate", "lake", "--steps", "2", "--size", "64x64", "--out", "home"]

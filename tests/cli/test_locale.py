@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run
 
 PACK = """
@@ -14,6 +16,7 @@ def sdterm_locale_packs():
 """
 
 
+@pytest.mark.heavy
 def test_languages_of_plugins_are_listed_checked_and_written_as_templates(sdterm: Run, tmp_path: Path) -> None:
     (tmp_path / "extensions").mkdir()
     (tmp_path / "extensions" / "klingon.py").write_text(PACK)

@@ -72,6 +72,7 @@ def test_reading_imports_no_extension_and_knows_what_it_gives(place: Place) -> N
     assert json.loads(place.run("info", "INFOTEXT", "--json").stdout)["request"]["sampler_options"] == {"twist": 0.25}
 
 
+@pytest.mark.heavy
 def test_where_a_host_runs_everybody_sees_what_serves(place: Place) -> None:
     (place.extensions / "mine.py").write_text(MINE.format(more=""))
     assert place.run("host", "start").returncode == 0

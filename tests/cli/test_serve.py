@@ -5,9 +5,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run, environment
 
 
+@pytest.mark.heavy
 def test_what_serve_prints_is_in_the_users_language(sdterm: Run, tmp_path: Path) -> None:
     given = {"SDTERM_DATA": str(tmp_path / "data"), "SDTERM_LANGUAGE": "de"}
     run = partial(sdterm, **given)

@@ -43,6 +43,7 @@ def test_a_picture_of_a_batch_is_verified_as_identical(sdterm: Run, drawn: Path)
     assert (done.returncode, done.stdout) == (0, "identical: all 4,096 pixels are the same\n"), done.stderr
 
 
+@pytest.mark.heavy
 def test_an_altered_picture_is_measured_beside_what_changed_since(sdterm: Run, drawn: Path, tmp_path: Path) -> None:
     path = altered(
         tmp_path / "x.png", drawn, **{"torch=2": "torch=1", "Version: ": "Face restoration: CodeFormer, Version: "}

@@ -105,6 +105,7 @@ SMALL_TILES = """
 """
 
 
+@pytest.mark.heavy
 def test_what_was_sampled_is_not_sampled_again_to_be_decoded_in_tiles(limited: Engines, tmp_path: Path) -> None:
     """With tiles for small pictures: those that ship help above 512x512."""
     (tmp_path / "small.py").write_text(dedent(SMALL_TILES))

@@ -330,6 +330,7 @@ def work(services: HostServices) -> dict[str, int]:
     return costs
 
 
+@pytest.mark.heavy
 def test_a_long_queue_costs_no_more_than_a_short_one(services: HostServices) -> None:
     def fill(number: int) -> None:
         with services.database.transaction():

@@ -151,6 +151,7 @@ def test_a_killed_worker_costs_at_most_the_call_in_flight_and_one_more(host: Run
     assert resumed.calls >= len(told_before), "a step that was told is not computed again"
 
 
+@pytest.mark.heavy
 def test_a_job_that_lost_its_worker_goes_on_as_far_down_the_ladder_as_it_was(host: Running) -> None:
     job = host.submit(**LONG, batch_size=2, sampler="greedy")
     host.at_step(job, 8)
@@ -406,6 +407,7 @@ def test_what_was_asked_of_a_job_holds_though_the_host_dies(host: Running, wish:
         host.client.cancel(job)
 
 
+@pytest.mark.heavy
 def test_paused_at_a_step_a_job_shows_all_its_images_and_goes_on_with_those_chosen(host: Running) -> None:
     plain = images(host.events(host.submit(steps=12, width=64, height=64, batch_count=4)))
     job = host.submit(steps=12, width=64, height=64, batch_count=4, pause_at=6)

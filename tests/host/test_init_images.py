@@ -89,7 +89,7 @@ def test_outside_the_mask_the_picture_is_the_original_pixel_for_pixel(host: Runn
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"init_images": ["f" * 64]}, "init_images names a picture that does not exist here"),
+        ({"init_images": ["f" * 64]}, "init_images names an image that does not exist here"),
         ({"mask": "@mask_disc"}, "no init image"),
         ({"init_images": ["@scene"], "hires": True}, "Hires fix cannot be combined with an init image"),
         ({"init_images": ["@scene"], "init_upscaler": "nobody"}, "no upscaler named 'nobody'"),

@@ -137,6 +137,7 @@ def test_a_job_that_comes_while_models_are_freed_loses_no_process(host: Running)
     assert names(events, "interrupted", "done") == ["done"]
 
 
+@pytest.mark.heavy
 def test_reading_a_checkpoint_can_be_given_up(host: Running) -> None:
     """A stopped process stands in for a slow disk."""
     before = host.client.health().last_event

@@ -81,6 +81,7 @@ def test_the_worker_tells_where_the_host_saved_each_image_and_how_the_job_ended(
     ]
 
 
+@pytest.mark.heavy
 def test_one_that_fails_in_three_jobs_is_disabled_and_no_job_fails(observed: Observed) -> None:
     observed.write("raise OSError('no route')")
     for _ in range(3):

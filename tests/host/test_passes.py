@@ -76,6 +76,7 @@ def test_a_picture_of_the_first_pass_is_kept_once_over_a_lost_worker(host: Runni
     assert before.path.endswith("-before-highres-fix.png") and before.infotext == image.infotext
 
 
+@pytest.mark.heavy
 def test_a_job_waits_in_the_pass_that_it_is_told_to(host: Running, undisturbed: Image) -> None:
     job = submit(host, HIRES, pause_at=3, pause_pass=1)
     events = host.events(job)

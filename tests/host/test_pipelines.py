@@ -100,6 +100,7 @@ def test_a1111s_api_leaves_to_the_model_what_a_body_does_not_say(host: Running) 
     assert (said.sampler, said.scheduler) == ("UniPCMultistep", "Karras")
 
 
+@pytest.mark.heavy
 def test_the_command_line_knows_its_samplers_and_options(host: Running) -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "sdterm", *arguments, "--data-dir", str(host.settings.root)]

@@ -147,6 +147,7 @@ def test_the_table_has_all_that_are_marked(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_of_three_one_is_rejected_and_one_kept(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await ready(app, pilot)

@@ -88,6 +88,7 @@ def test_typing_ahead_takes_the_first_that_matches(host: Running, typed: str, wa
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_what_matches_nothing_is_refused_and_what_was_there_stays(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await ready(app, pilot)
@@ -337,6 +338,7 @@ def option(app: Workstation, name: str) -> Parameter:
     return found[0]
 
 
+@pytest.mark.heavy
 def test_every_declared_option_has_its_widget_below_the_form(host: Running) -> None:
     extension = host.settings.root / "extensions" / "grain.py"
     extension.write_text(GRAIN, encoding="utf-8")
@@ -392,6 +394,7 @@ def test_every_declared_option_has_its_widget_below_the_form(host: Running) -> N
 # --- quick settings ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_pinned_setting_is_a_setting(host: Running) -> None:
     config = host.settings.root / "config.toml"
 

@@ -143,6 +143,7 @@ def test_a_field_that_is_wrong_is_named_and_gets_the_cursor(host: Running) -> No
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         app.form.change(app.form.draft.but(prompt="red house, lake", steps="4", seed="7", sampler=None))
@@ -202,6 +203,7 @@ def is_shown(view: PictureView, picture: Picture) -> bool:
     return f" {picture.id}  {picture.width}x{picture.height}  " in text_of(view)
 
 
+@pytest.mark.heavy
 def test_a_preview_that_comes_after_its_picture_is_not_shown(host: Running) -> None:
     """As the host sends them: events first, and the previews of their time behind."""
     preview = BytesIO()

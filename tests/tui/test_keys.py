@@ -48,6 +48,7 @@ def test_every_key_is_short_enough_for_a_screen_to_name_it() -> None:
     assert {key for key in keys if "_" in shown(key)} == set()
 
 
+@pytest.mark.heavy
 def test_help_cuts_no_name_of_a_screen_at_eighty_columns(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f1")
@@ -111,6 +112,7 @@ def test_the_header_names_every_screen_at_80_columns_and_the_picture_below(host:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_every_overlay_says_how_it_is_left_and_esc_leaves_it(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up" and app.models)
@@ -256,6 +258,7 @@ def sdterm_samplers():
 """
 
 
+@pytest.mark.heavy
 def test_each_reload_of_an_extension_is_told(host: Running) -> None:
     file: Path = host.settings.root / "extensions" / "mine.py"
 

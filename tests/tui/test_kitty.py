@@ -81,6 +81,7 @@ def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: PseudoTermin
     assert prompt(host) == "abc" and terminal.sent.count(QUESTION) == 1
 
 
+@pytest.mark.heavy
 def test_a_terminal_that_did_not_answer_is_asked_again_where_its_ways_are_listed(start: Start, host: Running) -> None:
     known = host.settings.root / "cache" / "terminals.json"
     known.unlink(missing_ok=True)
@@ -107,6 +108,7 @@ def test_small_pictures_are_pixels_too_and_are_sent_small(start: Start) -> None:
     assert {*made} == {*deleted}, "nothing is left in the terminal's memory"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("answer", [OLD, f"\x1bP>|no \x01 version\x1b\\{END}"], ids=["old", "garbage"])
 def test_any_other_gets_half_blocks(answer: str, terminal: PseudoTerminal, host: Running) -> None:
     terminal.until_sent(re.escape(QUESTION))
@@ -173,6 +175,7 @@ def test_doctor_names_the_same_and_leaves_no_answer_to_the_shell(answer: str, pr
 DRAWN = r"\x1b7\x1b\[\d+;\d+H(\x1bP0.*?\x1b\\|\x1b\]1337;.*?\x07)\x1b8"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("says", "begins"), [(FOOT, "\x1bP0"), (WEZTERM, "\x1b]1337;File=inline=1")], ids=["foot", "WezTerm"]
 )
@@ -188,6 +191,7 @@ def test_a_terminal_gets_the_pictures_that_it_says_it_has(says: str, begins: str
     leave(terminal)
 
 
+@pytest.mark.heavy
 def test_the_column_that_konsole_clears_beside_a_picture_is_written_again(start: Start, host: Running) -> None:
     (host.settings.root / "draft.json").unlink(missing_ok=True)
     terminal = start(term="xterm-256color", says=KONSOLE)

@@ -51,6 +51,7 @@ def test_they_are_answered_once_it_is_there(tmp_path: Path) -> None:
         asyncio.run(scenario(host))
 
 
+@pytest.mark.heavy
 def test_a_host_that_is_lost_before_it_is_asked_is_no_defect(tmp_path: Path) -> None:
     lost, found_again = threading.Event(), threading.Event()
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from sdterm.tui.app import Workstation
@@ -33,6 +34,7 @@ def notes(app: Workstation) -> str:
     return " ".join(note.text for note in app.screen.query(Note))
 
 
+@pytest.mark.heavy
 def test_a_workstation_speaks_what_a_plugin_brings_as_soon_as_it_is_saved(host: Running) -> None:
     file = host.settings.root / "extensions" / "klingon.py"
 

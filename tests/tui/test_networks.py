@@ -113,6 +113,7 @@ def test_a_network_for_another_model_is_told_before_the_run_and_when_the_model_c
     drive(stocked, act)
 
 
+@pytest.mark.heavy
 def test_a_network_is_chosen_for_the_prompt_and_leads_back_to_it(stocked: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await begin(app, pilot)
@@ -141,6 +142,7 @@ def test_a_network_is_chosen_for_the_prompt_and_leads_back_to_it(stocked: Runnin
     drive(stocked, act)
 
 
+@pytest.mark.heavy
 def test_a_missing_network_is_told_while_typing_and_after_the_run_and_another_taken(stocked: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await begin(app, pilot)

@@ -223,6 +223,7 @@ def test_a_setting_opens_its_editor_and_a_locked_one_says_why(drawn: Running) ->
     drive(drawn, act, freeze_specific_settings="notify")
 
 
+@pytest.mark.heavy
 def test_a_field_a_picture_and_a_place_are_gone_to(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await opened(app, pilot)

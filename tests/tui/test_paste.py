@@ -114,6 +114,7 @@ def test_a_paste_of_keys_is_text_through_a_real_terminal(host: Running, terminal
     assert jobs(host) == before and terminal.process.poll() is None
 
 
+@pytest.mark.heavy
 def test_a_large_paste_arrives_whole_and_in_its_order(host: Running, terminal: PseudoTerminal) -> None:
     lines = [f"{number} \x1b[31mred\x1b[0m\ttree" for number in range(2900)]
     wanted = "\n".join(lines).replace("\x1b", "") + "!"

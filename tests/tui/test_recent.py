@@ -80,6 +80,7 @@ def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_an_empty_pane_says_the_next_step(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "No image yet: write a prompt" in text_of(app.desk.query_one(ChosenPicture)))
@@ -163,6 +164,7 @@ def test_the_batch_is_seen_at_once_and_one_of_it_taken(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_large_picture_is_left_by_escape_and_by_its_key(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await filled(app, pilot, FIVE + 1)
@@ -180,6 +182,7 @@ def test_the_large_picture_is_left_by_escape_and_by_its_key(drawn: Running) -> N
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_key_swaps_form_and_picture_in_small_windows(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await filled(app, pilot, FIVE + 1)

@@ -71,6 +71,7 @@ def test_an_empty_gallery_and_queue_say_which_key_fills_them(host: Running) -> N
     drive(host, act, size=(160, 24))
 
 
+@pytest.mark.heavy
 def test_an_empty_gallery_draws_its_example_and_then_shows_it(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk._is_empty, "that there are no images")
@@ -109,6 +110,7 @@ def test_without_extensions_their_list_says_how_to_have_one(host: Running) -> No
     wait_until(lambda: {extension.state for extension in host.client.extensions()} == {"serving"})
 
 
+@pytest.mark.heavy
 def test_what_is_cut_in_a_last_column_ends_in_a_sign_at_every_width(drawn: Running) -> None:
     long = "a house by the sea, " * 10
     job = drawn.submit(prompt=long, steps=1)
@@ -324,6 +326,7 @@ def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_network_is_put_into_the_prompt_from_its_list_and_its_weight_changed(drawn: Running) -> None:
     root = drawn.settings.root
     ink = root / LORAS / "ink.safetensors"

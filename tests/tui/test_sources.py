@@ -200,6 +200,7 @@ def is_in_sight(app: Workstation) -> bool:
     return app.focused is not None and room.contains_region(app.focused.region)
 
 
+@pytest.mark.heavy
 def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
@@ -333,6 +334,7 @@ def test_a_picture_is_inpainted_by_keys_and_its_mask_is_changed_in_the_form(draw
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_an_init_image_is_a_path_that_is_typed_or_pasted_or_the_number_of_a_picture(
     drawn: Running, tmp_path: Path
 ) -> None:
@@ -370,6 +372,7 @@ def test_an_init_image_is_a_path_that_is_typed_or_pasted_or_the_number_of_a_pict
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_hires_version_is_compared_with_the_picture_that_it_was_made_from(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         found = await recent(app, pilot)

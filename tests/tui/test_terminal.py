@@ -142,6 +142,7 @@ def test_alt_is_no_letter_and_the_prompt_comes_back_from_an_editor(start: Start,
     tmux.press("M-g")
 
 
+@pytest.mark.heavy
 def test_five_sizes_one_after_the_other(start: Start) -> None:
     tmux = start(COLUMNS="80", LINES="24")  # as some shells export them, once and for all
     tmux.write("castle, night")
@@ -162,6 +163,7 @@ def test_without_colours_every_state_is_a_word_or_a_shape(start: Start) -> None:
     tmux.until("╔═ Negative prompt")
 
 
+@pytest.mark.heavy
 def test_a_terminal_without_colours_is_sent_none(host: Running, tmp_path: Path) -> None:
     log = tmp_path / "log"
     tmux = Tmux(tmp_path, host)

@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 from textual import _ansi_sequences, _compositor, _xterm_parser, app, constants, screen, timer
 from textual.drivers import _writer_thread, linux_driver
-from textual.widgets import Input, OptionList, TextArea
+from textual.widgets import DataTable, Input, OptionList, TextArea
 from textual_image import _sixel
 
 from sdterm.core.settings.paths import PACKAGE
@@ -27,6 +27,7 @@ ATTRIBUTES = [
     (linux_driver.LinuxDriver, "_debug", "keys are logged"),
     (linux_driver.LinuxDriver, "_file", "where the writer thread writes"),
     (linux_driver.LinuxDriver, "_key_thread", "what is typed is read in it"),
+    (DataTable, "_require_update_dimensions", "its columns have another width"),
     (linux_driver.LinuxDriver, "_writer_thread", "all output goes through it"),
     (linux_driver.LinuxDriver, "exit_event", "the input thread is to end"),
     (linux_driver.LinuxDriver, "fileno", "standard input"),
@@ -36,6 +37,7 @@ METHODS = [
     (app.App, "_display", "self screen renderable"),
     (app.App, "_handle_exception", "self error"),
     (app.App, "_on_exit_app", "self"),
+    (DataTable, "_clear_caches", "self"),
     (TextArea, "_on_key", "self event"),
     (TextArea, "_on_paste", "self event"),
     (Input, "_on_paste", "self event"),

@@ -82,6 +82,7 @@ def test_what_the_terminal_has_decides_how_a_theme_is_drawn(
     assert Workstation(resolve({}, given)).theme == theme
 
 
+@pytest.mark.heavy
 def test_settings_show_a_theme_while_one_moves_through_the_list(host: Running) -> None:
     config = host.settings.root / "config.toml"
 

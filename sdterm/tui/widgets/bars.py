@@ -168,8 +168,7 @@ class StatusLine(_Line):
             if line.cell_len + cell_len(more) > left + 1:
                 break
             line.append(more, style=self.style_of("muted"))
-        machine = self.shell.machine
-        if machine and self.shell.state.host != "starting":  # where what is told has left room
+        if machine := self.shell.machine:  # where what is told has left room
             far = "  " + tr("on {machine}", machine=machine)
             if line.cell_len + cell_len(far) <= left + 1:
                 line.append(far, style=self.style_of("here"))

@@ -247,14 +247,14 @@ def jpeg() -> bytes:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "no image"),
-        (b"\x1b]0;owned\x07 not an image", "no image"),
+        (b"", "not an image"),
+        (b"\x1b]0;owned\x07 not an image", "not an image"),
         (jpeg()[:3000], "damaged"),
         (jpeg()[:20], "damaged"),
         (png(300, 300)[:60], "damaged"),
         (png(9000, 9000), "9000x9000 pixels is too large"),
         (png(20_000, 20_000), "too large"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "no image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image"),
     ],
 )
 def test_what_is_no_sound_picture_becomes_a_sentence(data: bytes, words: str) -> None:

@@ -46,7 +46,7 @@ def test_the_reason_says_what_would_have_to_change() -> None:
         ].why
 
     assert "tmux set -g allow-passthrough on" in why("3.3a|off|256|xterm-kitty|kitty(0.35.2)", "kitty")
-    assert "kitty(0.26.5), and pictures need 0.28" in why("3.3a|on|256|xterm-kitty|kitty(0.26.5)", "kitty")
+    assert "kitty(0.26.5), and images need 0.28" in why("3.3a|on|256|xterm-kitty|kitty(0.26.5)", "kitty")
     assert "3.3a, has no sixel" in why("3.3a|on|256|foot|foot(1.13)", "sixel")
     assert "tmux" in why("3.3a|on|256|xterm|iTerm2 3.5", "iterm")
 

@@ -19,6 +19,7 @@ WEIGHT = np.random.default_rng(1).random((40000, 32), np.float32)
 LORA = save({"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": WEIGHT})
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_of_this_machine_is_shown_asked_about_and_added(host: Running, tmp_path: Path) -> None:
     (tmp_path / "mine.safetensors").write_bytes(EMBEDDED_MODEL.read_bytes())
 

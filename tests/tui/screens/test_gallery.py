@@ -123,6 +123,7 @@ def test_the_row_that_takes_a_deleted_ones_place_is_chosen(drawn: Running) -> No
     drive(drawn, act, (100, 30))
 
 
+@pytest.mark.heavy
 def test_marks_are_stars_and_sizes_are_told_where_they_differ(drawn: Running) -> None:
     job = drawn.submit(prompt="a tall boat", seed=3, steps=1, width=64, height=128)
     drawn.events(job)
@@ -222,6 +223,7 @@ def test_a_picture_is_seen_on_sixty_and_on_forty_columns(drawn: Running) -> None
     drive(drawn, act, (60, 20))
 
 
+@pytest.mark.heavy
 def test_the_filter_completes_its_fields_and_values(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
