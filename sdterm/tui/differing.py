@@ -31,6 +31,7 @@ _SHORT = {
     "Postprocess upscaler": "Upscaler",
     "Postprocess upscaler 2": "Upscaler 2",
 }
+_OURS = {*_SHORT.values(), *(row.label for row in FIELDS.values()), "Prompt", "Negative prompt"}
 SEEDS = ("Variation seed", "Seed")
 """Parameters that nearly always change, and so are told last."""
 _WIDTH = 48  # characters of a value in the table, at most; a quarter of them stands before the first difference
@@ -140,17 +141,22 @@ def _told(name: str, value: str) -> str:
         case _ if not value and name.startswith("Hires "):
             return Gone(tr("no hires fix"))
         case _ if not value:
-            return Gone(tr("no {name}", name=printable(name, 20)))
+            return Gone(tr("no {name}", name=_name(name, 20)))
         case _ if name in _BARE:
             return printable(value, 30)
         case _:
-            return f"{_SHORT.get(name) or printable(name, 20)} {printable(value, 30)}"
+            return f"{_name(_SHORT.get(name, name), 20)} {printable(value, 30)}"
+
+
+def _name(name: str, width: int) -> str:
+    """A parameter's name in the language that is in use: an infotext may have any, and only ours are translated."""
+    return tr(name) if name in _OURS else printable(name, width)
 
 
 def table(rows: Mapping[str, Sequence[str]], width: int = _WIDTH) -> list[tuple[str, list[str]]]:
     """The rows as they fit, so many characters a value: of long texts the place where they begin to differ."""
     width = min(width, _WIDTH)
-    return [(printable(name, 24), _cut([printable(value) for value in values], width)) for name, values in rows.items()]
+    return [(_name(name, 24), _cut([printable(value) for value in values], width)) for name, values in rows.items()]
 
 
 def _cut(values: Sequence[str], width: int) -> list[str]:

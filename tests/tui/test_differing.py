@@ -3,7 +3,9 @@
 import pytest
 
 from sdterm.core.infotext.grammar import write
+from sdterm.core.settings.paths import shipped
 from sdterm.tui.differing import changed, differing, in_short, parameters, table
+from sdterm.tui.language import use
 
 PLAIN = {"Steps": 20, "Sampler": "Euler", "CFG scale": 7, "Seed": 5, "Size": "64x64", "Model": "demo", "Version": "1"}
 
@@ -29,6 +31,15 @@ def infotext(prompt: str = "a house", negative: str = "", **other: object) -> st
 )
 def test_what_changed_is_told_in_a_word_or_two(now: str, said: list[str]) -> None:
     assert [*changed(infotext(), now).values()] == said
+
+
+def test_names_are_in_the_users_language_and_those_of_others_only_text() -> None:
+    use("ja", [shipped("localizations")])
+    try:
+        told = changed(infotext(), infotext(**{"Denoising strength": 0.5, "Mine": 1}))
+        assert [*told.values()] == ["ノイズ除去強度 0.5", "Mine 1"]
+    finally:
+        use(None)
 
 
 def test_what_is_gone_is_told_too() -> None:
