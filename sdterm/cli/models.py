@@ -1,15 +1,16 @@
 """`sdterm models`: the model files that sdterm finds, and adding more."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sdterm.cli.downloads import add, cancel, downloads
 from sdterm.cli.errors import say
 from sdterm.cli.hash_models import hash_models
-from sdterm.cli.offered import by_extensions
+from sdterm.cli.offered import asked_of_host, by_extensions, told_of
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import load_plugins
@@ -24,6 +25,9 @@ from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import file_size, printable
 from sdterm.messages import Message, message
+
+if TYPE_CHECKING:
+    from sdterm.client import Client
 
 
 @click.group(invoke_without_command=True)
@@ -44,23 +48,25 @@ def models(context: click.Context, kind: str, folders: bool, as_json: bool) -> N
     if context.invoked_subcommand:
         return
     settings = settings_of(context)
-    for problem in folders_of(settings).problems:
-        say(problem)
-    library = library_of(settings)
+    kinds = [*KINDS_BY_ID] if kind == "all" else [kind]
+    if settings["connect"]:
+        places, rows = asked_of_host(settings, lambda host: _far(host, kinds)) or ([], [])
+    else:
+        for problem in folders_of(settings).problems:
+            say(problem)
+        library = library_of(settings)
+        places = _places(library)
+        rows = [] if folders else [row for each in kinds for row in _rows(library, each, settings)]
     if folders:
-        _list_folders(library, as_json)
+        _list_folders(places, as_json, is_far=bool(settings["connect"]))
         return
-    rows = [row for each in (KINDS_BY_ID if kind == "all" else (kind,)) for row in _rows(library, each, settings)]
     if as_json:
         print_json(json.dumps(rows, indent=1))
         return
     if not rows:
+        folder = next(place["folders"][0] for place in places if place["kind"] == kinds[0])
         say(
-            message(
-                "There is none. {label} go to {folder}.",
-                label=Message(KINDS_BY_ID[kind].label),
-                folder=library.places(kind)[0],
-            )
+            message("There is none. {label} go to {folder}.", label=Message(KINDS_BY_ID[kinds[0]].label), folder=folder)
         )
         return
     width = max(len(row["name"]) for row in rows)
@@ -75,8 +81,8 @@ for command in (add, downloads, cancel, hash_models):
     models.add_command(command)
 
 
-def _list_folders(library: Library, as_json: bool) -> None:
-    rows = [
+def _places(library: Library) -> list[dict[str, Any]]:
+    return [
         {
             "kind": kind.id,
             "label": kind.label,
@@ -85,13 +91,35 @@ def _list_folders(library: Library, as_json: bool) -> None:
         }
         for kind in MODEL_KINDS
     ]
+
+
+def _list_folders(places: Sequence[Mapping[str, Any]], as_json: bool, *, is_far: bool) -> None:
     if as_json:
-        print_json(json.dumps(rows, indent=1))
+        print_json(json.dumps(places, indent=1))
         return
-    for row in rows:
-        click.echo(f"{row['label']}: {row['files']}")
-        for folder in library.places(str(row["kind"])):
-            click.echo(f"  {printable(str(folder), 1000)}{'' if folder.exists() else '  (not there)'}")
+    for place in places:
+        click.echo(f"{place['label']}: {place['files']}")
+        for folder in place["folders"]:
+            missing = "" if is_far or Path(folder).exists() else "  (not there)"
+            click.echo(f"  {printable(folder, 1000)}{missing}")
+
+
+def _far(host: "Client", kinds: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The folders and the rows of a host on another machine."""
+    places = [
+        {"kind": kind.id, "label": kind.label, "files": kind.files, "folders": [*kind.folders]}
+        for kind in host.library()
+    ]
+    told = {model.path: model for model in host.models()} if "checkpoint" in kinds else {}
+    rows = []
+    for kind in kinds:
+        for file in host.library_files(kind):
+            model = told.get(file.path) if kind == "checkpoint" else None
+            words = ", ".join(word for word in (file.base, file.activation) if word)
+            row = {"kind": kind, "name": printable(file.name), "path": file.path, "hash": file.hash, "bytes": file.size}
+            note = _checkpoint(told_of(model), model.embedded) if model else words
+            rows.append(row | {"usable": not model or model.usable, "note": printable(note, 2000)})
+    return places, rows
 
 
 def _rows(library: Library, kind: str, settings: Settings) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from sdterm.hooks import PluginError
 from sdterm.request import GenerationRequest
 
 if TYPE_CHECKING:
+    from sdterm.api import Model
     from sdterm.client import Client
 
 A = TypeVar("A")
@@ -43,7 +44,7 @@ def by_extensions(settings: Settings, checkpoints: Sequence[CheckpointFile]) -> 
     if not checkpoints:
         return {}
     if models := asked_of_host(settings, lambda host: host.models()):
-        told = {model.path: Recognition(**model.model_dump(include={*Recognition.model_fields})) for model in models}
+        told = {model.path: told_of(model) for model in models}
         return {each: told[path] for each in checkpoints if (path := legible(str(each.path))) in told}
     try:
         there = lying(settings)
@@ -60,6 +61,11 @@ def by_extensions(settings: Settings, checkpoints: Sequence[CheckpointFile]) -> 
         return dict(zip(checkpoints, recognised(answer.encode()), strict=True))
     except (BoundsError, CatalogueError, ProbeError, ValueError, OSError):
         return {}
+
+
+def told_of(model: "Model") -> Recognition:
+    """What a host says that a checkpoint is."""
+    return Recognition(**model.model_dump(include={*Recognition.model_fields}))
 
 
 def pipeline_of(
@@ -82,11 +88,15 @@ def pipeline_of(
 
 
 def asked_of_host(settings: Settings, question: Callable[["Client"], A]) -> A | None:
-    """A running host's answer; None if there is none, or if it is not the one that these settings want."""
-    if not run_folder_of(settings.root).socket.exists():
+    """A running host's answer; None if there is none, or if it is not the one that these settings want. The setting
+    `connect` wants one on another machine: raises HostError if that cannot be reached."""
+    if not settings["connect"] and not run_folder_of(settings.root).socket.exists():
         return None
     from sdterm.client import HostError, connect  # a tenth of a second
 
+    if settings["connect"]:
+        with connect(settings) as host:
+            return question(host)
     try:
         with connect(settings, start=False, check=True) as host:
             return question(host)

@@ -28,9 +28,12 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "optional": {"is_flag": False, "flag_value": "auto", "default": None, "metavar": "[VALUE]"},
 }
 _HEADINGS = {"": message("Image"), "Init image": IMG2IMG, "Mask": IMG2IMG, "Hires": "Hires fix"}
-_FAR = ("generate", "img2img", "hires", "upscale", "interrogate", "queue", "attach", "cancel", "gallery", "trash")
+_FAR = (
+    *("generate", "img2img", "hires", "upscale", "interrogate", "queue", "attach", "cancel", "gallery", "trash"),
+    *("models", "samplers"),
+)
 """Commands that work with a host on another machine."""
-_EITHER = ("host", "models", "plan", "plugins", "ext", "tune", "doctor", "samplers", "verify", "serve", "token")
+_EITHER = ("host", "plan", "plugins", "ext", "tune", "doctor", "verify", "serve", "token")
 """Of the others, those that somebody may mean for that machine."""
 _BY_PARAMETER = {flag.name.removeprefix("--").replace("-", "_"): flag for flag in FLAGS}
 

@@ -2,7 +2,7 @@
 
 import click
 
-from sdterm.cli.offered import by_extensions, offered
+from sdterm.cli.offered import asked_of_host, by_extensions, offered, told_of
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.catalogue import Offer
@@ -10,6 +10,7 @@ from sdterm.core.extensions.registry import load_plugins
 from sdterm.core.library.checkpoints import ModelFileError, library_of
 from sdterm.core.library.pipeline_facts import PipelineFacts
 from sdterm.core.library.recognition import Recognition, recognition
+from sdterm.core.names import find
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.tui.language import tr
@@ -70,10 +71,14 @@ def _of_pipeline(facts: PipelineFacts, as_json: bool) -> None:
 
 def _recognised(name: str, settings: Settings) -> Recognition:
     """A checkpoint. Raises UnknownNameError, ModelFileError."""
-    checkpoint = library_of(settings).find(name)
-    found = recognition(checkpoint, load_plugins(None, third_party=False))
-    if not found.usable:
-        found = by_extensions(settings, [checkpoint]).get(checkpoint, found)
+    if settings["connect"]:
+        models = asked_of_host(settings, lambda host: host.models()) or []
+        found = told_of(find("checkpoint", name, {model.name: model for model in models}))
+    else:
+        checkpoint = library_of(settings).find(name)
+        found = recognition(checkpoint, load_plugins(None, third_party=False))
+        if not found.usable:
+            found = by_extensions(settings, [checkpoint]).get(checkpoint, found)
     if not found.usable:
         raise ModelFileError(found.note)
     return found

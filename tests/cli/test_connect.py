@@ -36,8 +36,26 @@ def test_a_picture_drawn_on_the_other_machine_comes_home(gpu_box: Machine, sdter
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").glob("*.sock")), "no host was started here"
     listed = sdterm("gallery", "--json", **far, SDTERM_CONNECT=NAME)
     assert json.loads(listed.stdout)["path"] == str(there)
-    refused = sdterm("--connect", NAME, "models", **far)
+    refused = sdterm("--connect", NAME, "plugins", **far)
     assert refused.returncode == 2 and "works with this machine alone" in refused.stderr
+
+
+@needs_sshd
+@pytest.mark.heavy
+def test_models_and_samplers_are_those_of_the_other_machine(gpu_box: Machine, sdterm: Run, tmp_path: Path) -> None:
+    far = {"SDTERM_DATA": str(tmp_path), "PATH": gpu_box.path}
+    folder = gpu_box.data / "models" / "Stable-diffusion"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "broken.safetensors").write_bytes(b"?" * 100)
+    listed = sdterm("--connect", NAME, "models", **far)
+    assert listed.returncode == 0 and "sdterm-demo" in listed.stdout and "broken" in listed.stdout, listed.stderr
+    rows = json.loads(sdterm("--connect", NAME, "models", "--kind", "all", "--json", **far).stdout)
+    assert {row["name"]: row["usable"] for row in rows if row["kind"] == "checkpoint"}["broken"] is False
+    places = json.loads(sdterm("--connect", NAME, "models", "--folders", "--json", **far).stdout)
+    assert str(folder) in next(place["folders"] for place in places if place["kind"] == "checkpoint")
+    assert "DPM++ 2M" in sdterm("--connect", NAME, "samplers", "--model", "sdterm-demo", **far).stdout
+    refused = sdterm("--connect", NAME, "samplers", "--model", "broken", **far)
+    assert refused.returncode == 1 and "broken" in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_an_address_wants_a_token_and_a_command_of_this_machine_says_so(sdterm: Run, tmp_path: Path) -> None:

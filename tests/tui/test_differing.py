@@ -34,9 +34,11 @@ def test_what_changed_is_told_in_a_word_or_two(now: str, said: list[str]) -> Non
 
 
 def test_names_are_in_the_users_language_and_those_of_others_only_text() -> None:
-    use("ja", [shipped("localizations")])
+    folder = shipped("localizations")
+    assert folder
+    use("ja", [folder])
     try:
-        told = changed(infotext(), infotext(**{"Denoising strength": 0.5, "Mine": 1}))
+        told = changed(infotext(), infotext(Denoising_strength=0.5, Mine=1))
         assert [*told.values()] == ["ノイズ除去強度 0.5", "Mine 1"]
     finally:
         use(None)
