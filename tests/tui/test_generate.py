@@ -284,10 +284,10 @@ def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
         await pilot.press("f5")
         await until(pilot, lambda: app.state.runs and app.state.runs[-1].step, "a first step")
         await pilot.press("escape")
-        assert "again stops" in note(app)
+        await until(pilot, lambda: "again stops" in note(app))
         while "again stops" in note(app):  # the second one counts for some seconds only
             await pilot.press("escape")
-        await until(pilot, lambda: "stopped" in note(app))
+        await until(pilot, lambda: "is cancelled" in note(app))
         app.form.change(app.form.draft.but(steps=None, sampler=None))
 
     drive(host, act)

@@ -552,7 +552,7 @@ SIZES = ((160, 50), (110, 30), (79, 24), (60, 20), (59, 16), (40, 12), (39, 11),
 def test_every_screen_fits_every_size(drawn: Running) -> None:
     def fits(app: Workstation, height: int) -> bool:
         lines = screen_text(app).splitlines()
-        return len(lines) <= height and lines[0].startswith(" sdterm")
+        return len(lines) <= height and lines[0].strip() == text_of(app.screen.query_one(TopBar)).strip() != ""
 
     def shows_prompt(app: Workstation) -> bool:
         return app.form.draft.prompt in screen_text(app).replace("\n", "")
