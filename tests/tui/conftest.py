@@ -40,6 +40,7 @@ def host(shared: Running) -> Iterator[Running]:
     wait_until(lambda: {extension.state for extension in client.extensions()} == {"serving"})
     before, extensions = _files(shared), {extension.slug for extension in client.extensions()}
     yield shared
+    client = shared.client  # of the host that runs now: one may have died
     client.resume_queue()
     for job in client.jobs([state for state in get_args(State) if state not in ENDED], limit=500).jobs:
         client.cancel(job.id)
