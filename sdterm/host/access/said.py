@@ -16,17 +16,14 @@ from sdterm.messages import Message, message, sentences
 def who_is_let_in(listening: Listening, settings: Settings) -> str:
     """For whoever started the host."""
     url, in_browser = url_for_others(listening), _in_browser(listening, settings)
+    needs = _needs(listening, settings)
+    if listening.is_local and settings["share"]:
+        opened = message("Open at {url} to programs of this machine, and shared: {needs}.", url=url, needs=needs)
+        return sentences(opened, _login(settings), in_browser)
     if listening.is_local:
-        return sentences(
-            message(
-                "Open at {url} to programs of this machine alone: {needs}.", url=url, needs=_needs(listening, settings)
-            ),
-            _login(settings),
-            in_browser,
-        )
-    opened = message(
-        "Open at {url} to every machine that reaches this one: {needs}.", url=url, needs=_needs(listening, settings)
-    )
+        opened = message("Open at {url} to programs of this machine alone: {needs}.", url=url, needs=needs)
+        return sentences(opened, _login(settings), in_browser)
+    opened = message("Open at {url} to every machine that reaches this one: {needs}.", url=url, needs=needs)
     plain = "" if listening.tls else message("Without TLS, all of it can be read on the way.")
     return sentences(opened, _login(settings), plain, in_browser)
 

@@ -128,6 +128,7 @@ def test_files_that_are_no_certificate_are_refused(tmp_path: Path, run_folder: R
     [
         ({}, "to programs of this machine alone: /v1 needs a token."),
         ({"api": True}, "A1111's API needs no password, /v1 needs a token."),
+        ({"share": "me@gpu", "api_auth": logins("a:b")}, "to programs of this machine, and shared: /v1 needs a token."),
         ({"api": True, "api_auth": logins("a:b")}, "A1111's API needs a login or a token, /v1 needs a token."),
         (
             {"api": True, "api_auth": logins("a:b"), "listen": True},
