@@ -1,6 +1,7 @@
 """Several devices: who draws what, and that a job which several draw is the same job."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,11 @@ def drawing(host: Running, job: int) -> set[str]:
 
 
 def workers(host: Running) -> dict[str, psutil.Process]:
-    return {each.device: psutil.Process(each.pid) for each in host.client.health().workers if each.pid}
+    found = {}
+    for each in host.client.health().workers:
+        with suppress(psutil.NoSuchProcess):  # it ended while it was told
+            found |= {each.device: psutil.Process(each.pid)} if each.pid else {}
+    return found
 
 
 def assert_same(events: list[Event], alone: list[Image]) -> None:

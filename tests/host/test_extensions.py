@@ -551,5 +551,5 @@ def test_one_that_hangs_is_named_and_its_job_goes_on_in_another_process(home: Ho
         if isinstance(entry.event, Interrupted):
             lost.append(entry.event)
             once.touch()
-    assert [event.code for event in lost] == ["worker_hung"] and "code of mine" in lost[0].message
+    assert [event.code for event in lost] == ["worker_hung"] and "code of the extension mine" in lost[0].message
     assert isinstance(entry.event, Done)

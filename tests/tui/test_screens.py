@@ -415,6 +415,7 @@ def test_a_locked_setting_says_why(drawn: Running) -> None:
 
 def test_pinned_settings_take_a1111s_names_and_change_at_once(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists, with which fields are made anew")
         assert not app.desk.query("#field-clip_skip")
         keys = "sd_model_checkpoint,CLIP_stop_at_last_layers,upcast_attn,emphasis"
         assert app.write_setting("quicksettings_list", keys) == ""
