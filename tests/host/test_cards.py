@@ -48,7 +48,7 @@ def drawing(host: Running, job: int) -> set[str]:
 
 
 def workers(host: Running) -> dict[str, psutil.Process]:
-    found = {}
+    found: dict[str, psutil.Process] = {}
     for each in host.client.health().workers:
         with suppress(psutil.NoSuchProcess):  # it ended while it was told
             found |= {each.device: psutil.Process(each.pid)} if each.pid else {}
