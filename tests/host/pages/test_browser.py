@@ -141,7 +141,7 @@ def test_the_gallery_lists_pages_filters_and_shows_pictures_with_their_infotext(
             "document.querySelector('dialog').open && document.querySelector('dialog img').naturalWidth === 8"
         )
         assert await page.value("document.querySelector('pre').textContent") == HOSTILE
-        assert await page.value("document.title") == "sdterm: gallery", "no text is taken for HTML"
+        assert await page.value("document.title") == "sdterm: Gallery", "no text is taken for HTML"
         address = await page.value("document.querySelector('dialog a').href")
         assert address.startswith(f"{shown.url}/pictures/")
         await page.press("Escape")
