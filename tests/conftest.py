@@ -1,5 +1,6 @@
 """What all tests share: `--all`, where the project lies, and the logs of hosts when a test fails."""
 
+import gc
 import os
 import signal
 import time
@@ -14,6 +15,8 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core each; what tests start shares it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+gc.set_threshold(50_000, 20, 50)  # for the reason that sdterm.__main__ has
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("some", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
@@ -47,6 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (left if heavy else kept).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left)
+
+
+def pytest_collection_finish() -> None:
+    """The modules of all tests and what they import stay: a collection of garbage need not look at them."""
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -298,6 +298,7 @@ def test_a_second_call_starts_no_pip_until_the_list_changes(clone: Clone) -> Non
     assert (clone.packages / "beta.py").is_file()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("has_uv", BOTH)
 def test_an_interrupted_installation_carries_on(clone: Clone, has_uv: bool) -> None:
     clone.has_uv = has_uv
@@ -654,6 +655,7 @@ def uv_clone(clone: Clone) -> Clone:
     return clone
 
 
+@pytest.mark.heavy
 @needs_uv
 def test_uv_installs_the_same_as_pip(uv_clone: Clone, installed: Clone, tmp_path: Path) -> None:
     found = Index(tmp_path)
@@ -672,6 +674,7 @@ def test_uv_installs_the_same_as_pip(uv_clone: Clone, installed: Clone, tmp_path
     assert launch.installed(uv_clone.packages) == launch.installed(installed.packages) | {"beta": "1.0", "gamma": "1.0"}
 
 
+@pytest.mark.heavy
 @needs_uv
 def test_pip_installs_where_uv_lacks_a_setting_of_pip(uv_clone: Clone) -> None:
     code, _, err = uv_clone.run(PIP_SRC="elsewhere")
@@ -679,6 +682,7 @@ def test_pip_installs_where_uv_lacks_a_setting_of_pip(uv_clone: Clone) -> None:
     assert (uv_clone.packages / "beta-1.0.dist-info" / "INSTALLER").read_text() == "pip\n"
 
 
+@pytest.mark.heavy
 def test_pip_goes_on_where_uv_stops(uv_clone: Clone, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "uv").write_text("#!/bin/sh\necho 'error: it is Sunday' >&2\nexit 2\n")
@@ -746,6 +750,7 @@ def test_webui_user_sh_is_read_and_never_executed(clone: Clone) -> None:
     assert clone.shown(COMMANDLINE_ARGS="--lowvram")[2]["COMMANDLINE_ARGS"] == "--lowvram", "the environment wins"
 
 
+@pytest.mark.heavy
 def test_venv_dir_dash_means_this_interpreter(clone: Clone, tmp_path: Path) -> None:
     (clone.folder / ".venv").rename(tmp_path / "mine")
     mine = tmp_path / "mine" / "bin" / "python"
@@ -880,6 +885,7 @@ def test_the_guide_explains_every_variable_and_flag(repo: Path) -> None:
 # Tests
 
 
+@pytest.mark.heavy
 def test_the_test_command_installs_its_own_list_once_and_runs_pytest(clone: Clone) -> None:
     arguments, _, _ = clone.shown("test", "--all", "-k", "a b")
     assert arguments[-3:] == ["--all", "-k", "a b"] and arguments[0] == "-n", "what the user says comes last and wins"

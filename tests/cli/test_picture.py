@@ -157,6 +157,7 @@ def test_a_question_is_for_the_foreground_alone(in_background: str, times: int, 
     assert sent.count(WHAT_CAN_YOU_DO) == times, sent
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("env", "cell"),
     [({"TERM": "xterm-256color"}, "\x1b[38;5;"), ({"TERM": "xterm-256color", "NO_COLOR": "1"}, "[░▒▓█]")],

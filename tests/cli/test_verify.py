@@ -57,6 +57,7 @@ def test_an_altered_picture_is_measured_beside_what_changed_since(sdterm: Run, d
     assert said["notes"][1].startswith("torch: 1.") and said["notes"][1].endswith(" now")
 
 
+@pytest.mark.heavy
 def test_a_jpeg_drawn_from_a_png_is_encoded_again_to_be_verified(sdterm: Run, drawn: Path, tmp_path: Path) -> None:
     done = sdterm("generate", "--from", str(drawn), "--format", "jpeg", "--out", str(tmp_path), "--json")
     assert done.returncode == 0, done.stderr

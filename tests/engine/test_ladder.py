@@ -238,6 +238,7 @@ LATE = """
 """
 
 
+@pytest.mark.heavy
 def test_a_pass_that_went_on_from_a_larger_picture_begins_with_that_very_picture_again(
     engine: Engine, tmp_path: Path
 ) -> None:

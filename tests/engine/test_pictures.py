@@ -216,6 +216,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert isinstance(failed, Failed) and said in failed.message, failed
 
 
+@pytest.mark.heavy
 def test_a_picture_that_is_drawn_may_be_made_larger_too(engine: Engine, root: Path) -> None:
     fields: dict[str, Any] = {
         "prompt": "a lake",

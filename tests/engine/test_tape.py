@@ -164,6 +164,7 @@ def test_a_batch_that_is_split_goes_on_from_its_tape(
     assert max(np.abs(one - other).max() for one, other in zip(drawn, whole, strict=True)) <= 1
 
 
+@pytest.mark.heavy
 def test_images_that_are_not_equally_far_are_drawn_together_and_none_is_begun_again(
     engine: Engine, plugins: PluginSet, tmp_path: Path
 ) -> None:

@@ -509,6 +509,7 @@ def test_the_next_host_serves_what_the_last_one_did(home: Home) -> None:
     assert home.draw().pixel_hash == before
 
 
+@pytest.mark.heavy
 def test_a_damaged_record_of_what_served_is_not_believed(tmp_path: Path) -> None:
     async def catalogue() -> Catalogue:
         async with parts(tmp_path) as home:

@@ -162,6 +162,7 @@ def test_a_job_that_lost_its_worker_goes_on_as_far_down_the_ladder_as_it_was(hos
     assert "stepped_down" not in found[found.index("interrupted") :]
 
 
+@pytest.mark.heavy
 def test_a_client_that_loses_its_terminal_finds_its_job_again(host: Running, undisturbed: Image) -> None:
     env = os.environ | {"SDTERM_DATA": str(host.settings.root), "PYTHONUNBUFFERED": "1"}
     sdterm = [sys.executable, "-m", "sdterm"]

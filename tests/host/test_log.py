@@ -296,6 +296,7 @@ def test_a_follower_that_leaves_is_forgotten_and_a_closed_log_ends_all(services:
 # --- a real host -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_fifty_followers_and_one_who_never_reads_get_along_with_the_host(
     start_host: StartHost, tmp_path: Any, pytestconfig: pytest.Config
 ) -> None:

@@ -157,6 +157,7 @@ def fill(services: HostServices, job: int, number: int) -> None:
             services.pictures.commit(job, image(path, index=index, infotext=text))
 
 
+@pytest.mark.heavy
 def test_ten_thousand_pictures_are_filtered_within_few_ms(services: HostServices, job: int) -> None:
     """In steps of SQLite's machine, of which it does some fifty million a second."""
     count, steps = 10_000, 0

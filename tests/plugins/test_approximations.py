@@ -94,6 +94,7 @@ def latents() -> torch.Tensor:
     return torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(1)) * 3
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("layout", ["TAESD's own, pickled", "TAESD's own", "diffusers'"])
 def test_taesd_computes_what_diffusers_makes_of_it(layout: str, taesd: Any, write: Write) -> None:
     suffix = ".pth" if "pickled" in layout else ".safetensors"
@@ -169,6 +170,7 @@ def test_an_image_is_decoded_by_taesd_and_its_infotext_says_so(
     assert own.pixel_hash != image.pixel_hash and "VAE Decoder" not in parse(own.infotext).parameters
 
 
+@pytest.mark.heavy
 def test_the_picture_of_a_first_pass_is_encoded_by_taesd_and_the_infotext_says_so(
     engine: Engine, plugins: PluginSet, taesd: Any, write: Write
 ) -> None:

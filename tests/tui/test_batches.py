@@ -1,5 +1,7 @@
 """Pictures of one job on one line."""
 
+import pytest
+
 from sdterm.api import Picture
 from sdterm.tui.batches import lines
 
@@ -17,6 +19,7 @@ def test_neighbours_of_a_job_fold_and_those_of_none_do_not() -> None:
     assert [line.is_folded for line in folded] == [False, True, False, False]
 
 
+@pytest.mark.heavy
 def test_an_open_batch_shows_where_it_begins() -> None:
     opened = lines(PICTURES, lambda job: False)
     assert [line.picture.id for line in opened if line.opens] == [6] and len(opened) == 6

@@ -83,6 +83,7 @@ def test_two_are_marked_compared_and_flipped(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_without_marks_a_picture_is_compared_with_the_one_on_its_left(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await ready(app, pilot)
@@ -129,6 +130,7 @@ def test_a_picture_that_is_chosen_before_there_are_any_is_chosen_then(drawn: Run
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_table_has_all_that_are_marked(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await ready(app, pilot)
@@ -193,6 +195,7 @@ def test_one_is_deleted_and_brought_back(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_trash_is_emptied_once_that_is_agreed_to(drawn: Running) -> None:
     host = drawn
     host.events(host.submit(**{**SAME, "seed": 77}))

@@ -47,6 +47,7 @@ def test_a_long_prompt_is_cleared_by_two_keys(host: Running, keymap: str, key: s
     drive(host, act, keymap=keymap)
 
 
+@pytest.mark.heavy
 def test_line_keys_mean_the_line_and_not_the_row(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await paste(app, pilot, f"first\n{LONG}")
@@ -102,6 +103,7 @@ def test_each_action_is_taken_back_by_itself_and_named(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_loading_a_picture_is_a_step_and_typing_another(host: Running) -> None:
     host.events(host.submit(steps=1, prompt="the lake", seed=9))
     picture = host.client.pictures(limit=1).pictures[0]
@@ -124,6 +126,7 @@ def test_loading_a_picture_is_a_step_and_typing_another(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_each_prompt_of_before_is_a_step(host: Running) -> None:
     for number, prompt in enumerate(("one", "two", "three")):
         append(host.settings.root / FILE, Entry(prompt, "", number))

@@ -127,6 +127,7 @@ def test_sizes_fit_the_model(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_styles_are_completed_and_several(host: Running) -> None:
     styles = host.settings.root / "styles.csv"
     styles.write_text("name,prompt,negative_prompt\nWatercolour,wc,\nWoodcut,wood,\nInk,ink,\n", encoding="utf-8")
@@ -174,6 +175,7 @@ def test_a_style_is_completed_while_a_prompt_is_typed(host: Running) -> None:
         styles.unlink()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("typed", "taken"), [("heun", "Heun"), ("euler a", "Euler a"), ("nothing", None)])
 def test_what_is_typed_before_there_are_lists_is_checked_when_they_come(
     host: Running, typed: str, taken: str | None

@@ -247,6 +247,7 @@ def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Runnin
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
@@ -260,6 +261,7 @@ def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_what_was_said_before_help_is_not_said_again_behind_it(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up")

@@ -144,6 +144,7 @@ def test_lists_mark_what_is_chosen_now(host: Running) -> None:
     drive(host, act, preview="half")
 
 
+@pytest.mark.heavy
 def test_the_list_of_ways_to_show_pictures_says_why_each_is_there(
     host: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +167,7 @@ def test_the_list_of_ways_to_show_pictures_says_why_each_is_there(
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_the_field_that_was_hidden_in_a_terminal_too_small_has_the_cursor_again(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         steps = app.desk.query_one("#field-steps")
@@ -200,6 +202,7 @@ def test_quitting_asks_in_two_plain_words_and_stops_a_job_only_when_asked_twice(
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_a_long_message_can_be_read_whole(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up" and app.models)
@@ -280,6 +283,7 @@ def test_each_reload_of_an_extension_is_told(host: Running) -> None:
         file.unlink(missing_ok=True)
 
 
+@pytest.mark.heavy
 def test_an_empty_picture_says_which_key_fills_it(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "No image yet: write a prompt," in screen_text(app))
@@ -288,6 +292,7 @@ def test_an_empty_picture_says_which_key_fills_it(tmp_path: Path) -> None:
         drive(own, act)
 
 
+@pytest.mark.heavy
 def test_lists_say_that_they_load_as_long_as_the_host_does_not_answer(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up" and app.models)
@@ -323,6 +328,7 @@ def test_a_host_that_died_is_a_sentence_that_goes_when_it_is_back(tmp_path: Path
         own.again()
 
 
+@pytest.mark.heavy
 def test_the_header_loses_whole_words_and_the_least_important_first(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f3")

@@ -96,6 +96,7 @@ def test_a_terminal_that_did_not_answer_is_asked_again_where_its_ways_are_listed
     leave(terminal)
 
 
+@pytest.mark.heavy
 def test_small_pictures_are_pixels_too_and_are_sent_small(start: Start) -> None:
     terminal = start(colours="truecolor")
     terminal.until_sent(re.escape(QUESTION))
@@ -207,6 +208,7 @@ def _found(pattern: str, text: str) -> tuple[str, ...]:
     return found.groups()
 
 
+@pytest.mark.heavy
 def test_each_terminal_is_asked_once(start: Start) -> None:
     terminal = start("doctor", term="xterm-256color", says=FOOT)
     terminal.until_sent("images as sixel")

@@ -1,5 +1,6 @@
 """Words that are 40 % longer, as in other languages, push nothing off a screen of 80x24."""
 
+import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Label
@@ -68,6 +69,7 @@ def test_every_screen_names_the_others_and_its_keys(host: Running) -> None:
     drive(host, act, SIZE, language=NAME)
 
 
+@pytest.mark.heavy
 def test_in_few_columns_a_screens_own_keys_come_first(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f4")
@@ -82,6 +84,7 @@ def test_in_few_columns_a_screens_own_keys_come_first(host: Running) -> None:
     drive(host, act, (44, 20))
 
 
+@pytest.mark.heavy
 def test_a_column_is_as_wide_as_its_title_in_each_language(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         for key in ("alt+x", "f4", "ctrl+l"):

@@ -100,6 +100,7 @@ def test_networks_are_completed_with_the_model_they_fit_their_weight_and_their_w
     drive(stocked, act)
 
 
+@pytest.mark.heavy
 def test_a_network_for_another_model_is_told_before_the_run_and_when_the_model_changes(stocked: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await begin(app, pilot)

@@ -102,6 +102,7 @@ def test_it_knows_the_words_that_users_type(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_gallery_has_its_commands_in_it(drawn: Running) -> None:
     words = {
         "zoom": "Large image",
@@ -166,6 +167,7 @@ def test_enter_waits_for_what_only_the_host_knows(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_enter_without_a_word_or_a_match_does_nothing(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         before = drawn.client.jobs(limit=1).jobs[0].id

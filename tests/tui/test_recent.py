@@ -47,6 +47,7 @@ def is_another(app: Workstation, before: object) -> bool:
     return app.screen is not before
 
 
+@pytest.mark.heavy
 def test_the_picture_is_there_again_once_there_is_room_beside_the_form(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await filled(app, pilot, FIVE + 1)
@@ -122,6 +123,7 @@ def test_the_third_of_five_is_taken_with_three_keys_and_typing_goes_on(drawn: Ru
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_chosen_one_stands_between_bars_and_a_marked_one_has_a_star(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await filled(app, pilot, FIVE + 1)
@@ -228,6 +230,7 @@ def test_what_changed_stands_below_each_picture(drawn: Running) -> None:
     drive(drawn, act, (120, 36))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("keep", ["true", "false"])
 def test_a_setting_keeps_the_chosen_picture_when_a_job_ends(drawn: Running, keep: str) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
@@ -260,6 +263,7 @@ def test_a_call_that_is_cancelled_before_it_begins_leaves_nothing_behind(host: R
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_recent_is_there_when_options_have_its_place(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = app.desk.query_one(Recent)
@@ -272,6 +276,7 @@ def test_recent_is_there_when_options_have_its_place(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_of_a_grid_the_last_two_pictures_are_compared(drawn: Running) -> None:
     """It is what a job of several pictures shows in the end, and it has no other to be measured against."""
 

@@ -89,6 +89,7 @@ def test_an_empty_gallery_draws_its_example_and_then_shows_it(host: Running) -> 
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_without_extensions_their_list_says_how_to_have_one(host: Running) -> None:
     folder = host.settings.root / "extensions"
     kept = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
@@ -138,6 +139,7 @@ def test_what_is_cut_in_a_last_column_ends_in_a_sign_at_every_width(drawn: Runni
         drawn.client.delete_picture(picture.id)
 
 
+@pytest.mark.heavy
 def test_settings_name_where_a_value_comes_from_only_where_somebody_gave_it(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f10")
@@ -448,6 +450,7 @@ def test_help_has_every_action_and_jump_goes_to_every_field(drawn: Running) -> N
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_help_names_the_way_in_which_pictures_are_shown_now(drawn: Running) -> None:
     def named(app: Workstation) -> str:
         return str(app.screen.query_one("HelpScreen Static", Static).render()).partition("images as ")[2][:4]
@@ -495,6 +498,7 @@ def test_the_palette_takes_what_matches_the_whole_word_or_nothing(drawn: Running
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_new_size_is_taken_on_a_machine_that_is_busy_just_then(
     host: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

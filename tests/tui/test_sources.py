@@ -86,6 +86,7 @@ def test_a_part_is_folded_away_until_it_is_used_or_unfolded(drawn: Running) -> N
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_form_goes_to_a_field_that_is_folded_away(drawn: Running) -> None:
     """As when the host refuses what stands there."""
 
@@ -163,6 +164,7 @@ def test_a_picture_is_upscaled_by_two_questions_and_compared_with_what_it_was(dr
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_wrong_factor_stays_in_the_question_and_is_said_there(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         found = await recent(app, pilot)
@@ -216,6 +218,7 @@ def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_no_letter_is_on_a_field_that_is_scrolled_away(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
@@ -232,6 +235,7 @@ def test_no_letter_is_on_a_field_that_is_scrolled_away(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_keys_that_are_pressed_while_options_unfold_write_nothing_into_the_prompt(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
@@ -245,6 +249,7 @@ def test_keys_that_are_pressed_while_options_unfold_write_nothing_into_the_promp
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_every_key_of_a_picture_is_that_of_the_keymap(drawn: Running) -> None:
     """With h on the left in lists, as vim has it, the hires version has another key."""
 
@@ -403,6 +408,7 @@ def test_a_hires_version_is_compared_with_the_picture_that_it_was_made_from(draw
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_path_is_taken_as_it_is_written_and_what_is_no_picture_is_named(drawn: Running, tmp_path: Path) -> None:
     path = picture_file(tmp_path)
     copy = tmp_path / "copy.png"
@@ -478,6 +484,7 @@ def test_what_a_hires_version_is_made_with_is_told_and_stands_in_the_form(drawn:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_hires_version_goes_on_from_the_picture_and_of_an_img2img_picture_is_img2img(drawn: Running) -> None:
     masked = inpainted(drawn)
 

@@ -177,6 +177,7 @@ def test_a_terminal_without_colours_is_sent_none(host: Running, tmp_path: Path) 
     assert not re.search(r"\x1b\[(?:[\d;]*;)?(?:[349]\d|10\d)(?:;[\d;]*)?m", sent)
 
 
+@pytest.mark.heavy
 def test_chinese_stands_where_it_should(start: Start) -> None:
     tmux = start(SDTERM_LANGUAGE="zh_CN")
     tmux.until("反向提示词")

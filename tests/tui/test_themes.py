@@ -111,6 +111,7 @@ def test_settings_show_a_theme_while_one_moves_through_the_list(host: Running) -
         config.unlink(missing_ok=True)
 
 
+@pytest.mark.heavy
 def test_a_bar_stands_before_what_is_chosen(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f10")

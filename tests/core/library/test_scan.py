@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.scan import scan
 
@@ -56,6 +58,7 @@ def test_links_in_a_circle_and_to_nowhere_are_passed_over(tmp_path: Path) -> Non
     assert names("lora", tmp_path, tmp_path / "missing", tmp_path) == ["a.safetensors"]
 
 
+@pytest.mark.heavy
 def test_ten_thousand_files_are_found_and_read_in_seconds_and_again_in_no_time(tmp_path: Path) -> None:
     """The limits are those of the benchmark, several times over: this machine may be busy."""
     header = b'{"__metadata__":{"ss_output_name":"ink"}}'

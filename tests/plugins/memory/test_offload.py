@@ -179,6 +179,7 @@ def drawn(engine: Engine, plugins: PluginSet, **fields: object) -> tuple[Image, 
     return image, said
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("how", ["texts", "parts", "blocks"])
 def test_an_offloaded_model_draws_the_same_and_takes_networks(how: str, plugins: PluginSet, tmp_path: Path) -> None:
     engine = Engine(library=Library(tmp_path), device="cpu")

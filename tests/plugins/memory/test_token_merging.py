@@ -114,6 +114,7 @@ def test_a_picture_changes_with_the_ratio_and_comes_back_without_it(plugins: Plu
     assert after.data == plain.data and not loaded, "its hooks are taken off; nothing is read anew"
 
 
+@pytest.mark.heavy
 def test_the_second_pass_has_a_ratio_of_its_own(plugins: PluginSet, tmp_path: Path) -> None:
     engine = Engine(library=Library(tmp_path), device="cpu")
     hires = {"hires": True, "hires_scale": 2.0, "hires_upscaler": "Latent", "denoising_strength": 0.5}

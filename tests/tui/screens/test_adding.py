@@ -64,6 +64,7 @@ def test_how_far_it_is_can_be_seen_and_it_can_be_stopped(host: Running) -> None:
             go_on.set()
 
 
+@pytest.mark.heavy
 def test_what_is_no_model_is_said(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+l", "a")

@@ -63,6 +63,7 @@ def test_columns_fit_the_width_and_tell_the_pictures_apart(drawn: Running) -> No
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_no_column_is_below_the_scrollbar(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
@@ -100,6 +101,7 @@ def test_the_host_sorts_by_any_column_both_ways(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_row_that_takes_a_deleted_ones_place_is_chosen(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
@@ -158,6 +160,7 @@ def test_a_batch_folds_into_one_line_and_opens_again(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_setting_folds_all_from_the_start(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
@@ -187,6 +190,7 @@ def test_the_wall_is_walked_by_arrows_and_gives_its_picture(drawn: Running) -> N
     drive(drawn, act)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("width", "height"), [(60, 20), (80, 24)])
 def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running, width: int, height: int) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:

@@ -108,6 +108,7 @@ def test_the_mask_grows_and_shrinks_by_pixels_that_were_typed(host: Running) -> 
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_lengths_are_told_in_the_pictures_pixels(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         def note() -> str:
@@ -146,6 +147,7 @@ def test_a_region_is_zoomed_to_and_drawn_in_with_its_own_pixels(host: Running) -
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_the_mouse_draws_with_the_tool_used_last(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         view = await drawing(app, pilot)
@@ -182,6 +184,7 @@ def test_enter_ends_a_shape_then_takes_the_mask_as_a_file(host: Running) -> None
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_leaving_asks_once_something_was_drawn(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await drawing(app, pilot)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
@@ -60,6 +61,7 @@ def test_a_parameter_is_changed_refused_and_given_its_default_again(host: Runnin
     drive(host, act, size=(100, 60))
 
 
+@pytest.mark.heavy
 def test_the_sentence_of_every_field_is_whole_at_80_columns(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+t")
