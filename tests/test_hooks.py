@@ -674,6 +674,7 @@ def test_hook_sdterm_postprocessors(engine: Engine, extend: Extend) -> None:
     assert "no part named 'frume'" in fail(engine, plugins, options={"frume.width": 10}).message
 
 
+@pytest.mark.heavy
 def test_what_is_asked_for_besides_is_read_back_from_the_infotext(engine: Engine, extend: Extend) -> None:
     plugins = extend(
         visible="""

@@ -75,6 +75,7 @@ def test_one_map_says_where_each_module_is_tested(repo: Path) -> None:
     assert (needless, sorted(str(module.relative_to(package)) for module in unmirrored)) == ([], [])
 
 
+@pytest.mark.heavy
 def test_every_error_that_a_user_may_meet_has_the_one_root(repo: Path) -> None:
     bases = {
         node.name: [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]

@@ -289,6 +289,7 @@ def test_help_is_that_of_sdterm_once_it_is_installed(installed: Clone) -> None:
     assert installed.shown("--help")[0] == ["--help"]
 
 
+@pytest.mark.heavy
 def test_a_second_call_starts_no_pip_until_the_list_changes(clone: Clone) -> None:
     clone.shown()
     with clone.without_pip():
@@ -409,7 +410,7 @@ def test_a_lost_pip_is_made_anew_and_the_rest_stays(clone: Clone) -> None:
     assert (clone.packages / "mine.py").is_file() and list(clone.packages.glob("pip-*.dist-info"))
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize("words", [[], ["--reinstall-torch"]], ids=["a list", "torch"])
 def test_what_was_installed_is_not_believed_after_an_interrupted_change(clone: Clone, words: list[str]) -> None:
     before = "alpha==1.0\ntorch==1.0\n"
@@ -436,7 +437,7 @@ def test_an_interrupted_torch_command_is_run_again(clone: Clone) -> None:
     assert (clone.packages / "slow.py").is_file()
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize("has_uv", BOTH)
 @pytest.mark.parametrize("venv_dir", ["", "-"], ids=["venv", "no venv"])
 def test_packages_that_are_not_whole_are_installed_again(clone: Clone, venv_dir: str, has_uv: bool) -> None:
@@ -484,6 +485,7 @@ def children(pid: int) -> dict[int, str]:
     return {int(child): program for child, parent, program in lines if int(parent) == pid}
 
 
+@pytest.mark.heavy
 def test_what_a_kill_has_orphaned_is_waited_for(index: Index, tmp_path: Path, repo: Path) -> None:
     clone = Clone(tmp_path / "ein klön", index, repo)
     killed = clone.start()
@@ -518,6 +520,7 @@ def test_ctrl_c_in_the_first_moments_is_no_traceback(index: Index, tmp_path: Pat
     assert clone.run() == (-signal.SIGINT, "", "")
 
 
+@pytest.mark.heavy
 def test_a_second_ctrl_c_is_no_traceback(clone: Clone) -> None:
     process = clone.start(TORCH_COMMAND="sh -c 'trap : INT; touch trapped; sleep 1; sleep 1'")
     until((clone.folder / "trapped").exists, process)
@@ -535,7 +538,7 @@ def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     assert (clone.packages / "alpha.py").is_file()
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["red house [v2]", "don't, 家 100%20 #1; a@b?~x=y&z"])
 def test_the_clone_may_have_any_usual_name(clone: Clone, tmp_path: Path, name: str) -> None:
     clone.folder = clone.folder.rename(tmp_path / name)
@@ -566,6 +569,7 @@ def test_a_name_that_commands_would_execute_is_refused(installed: Clone, tmp_pat
 # How far it is
 
 
+@pytest.mark.heavy
 def test_each_step_is_a_line_and_what_pip_says_is_in_a_log(clone: Clone) -> None:
     (clone.folder / "requirements.txt").write_text("alpha==1.0\nslow==1.0  # 3 MB\n")
     log = clone.folder / ".venv" / ".installing-log"
@@ -579,6 +583,7 @@ def test_each_step_is_a_line_and_what_pip_says_is_in_a_log(clone: Clone) -> None
     assert not log.exists(), "it goes once all is there"
 
 
+@pytest.mark.heavy
 def test_on_a_terminal_a_line_is_redrawn_and_says_packages_and_bytes(clone: Clone) -> None:
     (clone.folder / "requirements.txt").write_text("quick==1.0\nslow==1.0  # 3 MB\n")
     ours, its = pty.openpty()
@@ -728,6 +733,7 @@ def test_an_open_quote_in_commandline_args_is_one_sentence(installed: Clone) -> 
     assert (code, err) == (1, "COMMANDLINE_ARGS cannot be read: No closing quotation. Check its quotes.\n")
 
 
+@pytest.mark.heavy
 def test_webui_user_sh_is_read_and_never_executed(clone: Clone) -> None:
     (clone.folder / "list.txt").write_text("beta==1.0\n")
     (clone.folder / "webui-user.sh").write_text(

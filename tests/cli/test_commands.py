@@ -17,6 +17,7 @@ from sdterm.core.settings.settings import SETTINGS
 from tests.cli.conftest import Run, environment
 
 
+@pytest.mark.heavy
 def test_samplers_lists_samplers_and_schedules_with_their_options(sdterm: Run) -> None:
     shown = sdterm("samplers").stdout
     for words in (
@@ -135,6 +136,7 @@ def test_completion_prints_a_script_for_the_shell(sdterm: Run, shell: str) -> No
     assert "_SDTERM_COMPLETE" in sdterm("completion", shell).stdout
 
 
+@pytest.mark.heavy
 def test_help_shows_commands_first_then_our_own_flags_and_says_where_a1111s_are(sdterm: Run) -> None:
     shown = sdterm("--help").stdout
     at = [shown.index(f"\n  {command} ") for command in COMMANDS]
@@ -235,6 +237,7 @@ def test_keys_without_a_terminal_says_so_and_ends(sdterm: Run) -> None:
     assert "generate" in sdterm("keys", "--list").stdout
 
 
+@pytest.mark.heavy
 def test_help_and_listing_load_no_torch(data: Path) -> None:
     """In one process: what was imported is what a user waits for."""
     shown = [[], ["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"], ["prompt", "a"]]
@@ -265,6 +268,7 @@ def test_locale_lists_languages_with_their_files_and_what_is_wrong_with_them(sdt
     assert "xx_YY" not in json.loads(sdterm("locale", "list", "--json", "--disable-all-extensions").stdout)
 
 
+@pytest.mark.heavy
 def test_a_model_is_added_where_its_header_says(sdterm: Run, tmp_path: Path) -> None:
     content = save({"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": np.zeros((4, 4), np.float16)})
     (tmp_path / "mine.safetensors").write_bytes(content)

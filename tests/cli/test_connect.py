@@ -113,6 +113,7 @@ exec cat
 """ssh to a machine where sdterm takes long to start."""
 
 
+@pytest.mark.few(1)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it finds its terminal by /proc")
 @pytest.mark.parametrize("typed", ["lake", "lane"])
 def test_ssh_asks_before_the_screen_is_painted_which_then_waits_for_nothing(tmp_path: Path, typed: str) -> None:

@@ -110,6 +110,7 @@ def test_a_hostile_archive_is_refused_and_written_down(ext: Run, root: Path, tmp
     assert not list((root / "extensions").iterdir())
 
 
+@pytest.mark.heavy
 def test_a_package_is_shown_with_its_name_and_version(ext: Run, sdterm: Run, root: Path, tmp_path: Path) -> None:
     wheel(tmp_path / "index", "wheeled", "1.0", {"wheeled.py": saver("wheeled")}, announces="rolling = wheeled")
     index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index")}
@@ -119,6 +120,7 @@ def test_a_package_is_shown_with_its_name_and_version(ext: Run, sdterm: Run, roo
     assert "package wheeled 1.0" in shown and "OutputSaver wheeled" in shown
 
 
+@pytest.mark.heavy
 def test_safe_runs_nothing_of_anybody_else(ext: Run, sdterm: Run, root: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     folder(root / "extensions", {"mine.py": f"open({str(marker)!r}, 'w')\n"})

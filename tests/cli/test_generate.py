@@ -276,6 +276,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(data: Path, tmp
     assert [name for name in files if name != "tape"] == []
 
 
+@pytest.mark.heavy
 def test_two_processes_drawing_into_one_folder_keep_every_picture(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sdterm", "generate", "cat", "--size", "64x64", "--steps", "1", "--seed", "1"]
     command += ["--count", "5", "--out", str(tmp_path)]

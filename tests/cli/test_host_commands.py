@@ -88,6 +88,7 @@ def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path:
     assert newest["path"] in sdterm("gallery", "--restore", str(newest["id"])).stderr and Path(newest["path"]).exists()
 
 
+@pytest.mark.heavy
 def test_jobs_are_paused_moved_resumed_and_cancelled_by_name(sdterm: Run, tmp_path: Path) -> None:
     sdterm("queue", "pause")
     try:
@@ -141,6 +142,7 @@ def test_what_an_image_says_is_drawn_by_the_host_too(sdterm: Run, tmp_path: Path
     assert len({path.read_bytes() for path in pictures}) == 1 and len({*pictures}) == 2
 
 
+@pytest.mark.heavy
 def test_a_second_picture_needs_no_torch_and_no_loading(sdterm: Run, data: Path, tmp_path: Path) -> None:
     sdterm("generate", "warm", *SMALL, "--out", str(tmp_path))
     command = [sys.executable, "-X", "importtime", "-m", "sdterm", "generate", "cat", *SMALL, "--json"]
@@ -151,6 +153,7 @@ def test_a_second_picture_needs_no_torch_and_no_loading(sdterm: Run, data: Path,
     assert " torch\n" not in done.stderr and " sdterm.host\n" not in done.stderr
 
 
+@pytest.mark.heavy
 def test_on_a_terminal_ctrl_c_cancels_and_the_bell_rings_at_the_end(data: Path, tmp_path: Path) -> None:
     def on_terminal(*arguments: str, interrupt: bytes = b"") -> tuple[int, bytes]:
         leader, follower = pty.openpty()

@@ -28,6 +28,7 @@ def drawn(done: "subprocess.CompletedProcess[str]") -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.heavy
 def test_a_file_a_gallery_picture_and_standard_input_start_the_same_picture(sdterm: Run, tmp_path: Path) -> None:
     file = picture(tmp_path / "red.png")
     first = drawn(sdterm("generate", "a lake", *QUICK, "--init", str(file), "--denoising", "0.5"))

@@ -59,6 +59,7 @@ def test_without_a_host_an_extension_that_ends_its_process_is_a_sentence(place: 
         assert "--disable-all-extensions" in done.stderr
 
 
+@pytest.mark.heavy
 def test_reading_imports_no_extension_and_knows_what_it_gives(place: Place) -> None:
     mark = f"import os; open({str(place.data / 'pids')!r}, 'a').write(f'{{os.getpid()}} ')"
     (place.extensions / "mine.py").write_text(MINE.format(more=mark))

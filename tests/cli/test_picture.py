@@ -64,6 +64,7 @@ def pixels(path: Path) -> Image.Image:
 WORDS = ("generate", "red circle, blue background", "--steps", "4", "--seed", "3")
 
 
+@pytest.mark.heavy
 def test_foot_is_sent_sixel(start: Start) -> None:
     terminal = start(*WORDS, says="\x1b[?62;4;22c", TERM="foot")
     picture = pixels(saved(terminal))
@@ -75,6 +76,7 @@ def test_foot_is_sent_sixel(start: Start) -> None:
         assert distance(shown, picture) < 10
 
 
+@pytest.mark.heavy
 def test_kitty_of_any_version_is_sent_the_whole_picture(start: Start) -> None:
     terminal = start(*WORDS, TERM="xterm-kitty")
     picture = pixels(saved(terminal))
@@ -84,6 +86,7 @@ def test_kitty_of_any_version_is_sent_the_whole_picture(start: Start) -> None:
     assert shown.tobytes() == picture.tobytes()
 
 
+@pytest.mark.heavy
 def test_a_terminal_is_sent_what_it_says_it_has(start: Start) -> None:
     """It has characters of 9x18 pixels, and sixteen colours."""
     said = "\x1bP>|XTerm(379)\x1b\\\x1b[6;18;9t\x1b[?1;0;16S\x1b[?63;1;2;4;6;9;15;22c"
@@ -157,7 +160,7 @@ def test_a_question_is_for_the_foreground_alone(in_background: str, times: int, 
     assert sent.count(WHAT_CAN_YOU_DO) == times, sent
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("env", "cell"),
     [({"TERM": "xterm-256color"}, "\x1b[38;5;"), ({"TERM": "xterm-256color", "NO_COLOR": "1"}, "[░▒▓█]")],
@@ -176,6 +179,7 @@ def test_the_setting_for_previews_counts_here_too(start: Start) -> None:
     assert "\x1bP" not in terminal.sent and "▀" not in terminal.sent
 
 
+@pytest.mark.heavy
 def test_a_job_whose_picture_is_gone_is_told_without_it(start: Start) -> None:
     saved(start(*WORDS, TERM="foot")).unlink()
     terminal = start("attach", TERM="foot")

@@ -74,6 +74,7 @@ def test_no_show_leaves_the_picture_out(terminal: Terminal) -> None:
     assert re.search(r"/grid-\d{4}\.png with all images", shown) and shown.count("Steps: 1") == 2
 
 
+@pytest.mark.heavy
 def test_ctrl_c_while_drawing_says_so(terminal: Terminal) -> None:
     terminal.run("generate", "cat", "--steps", "900", then="drawn")
     while "/900" not in terminal.screen():  # each look is a process of its own: no busy loop

@@ -68,6 +68,7 @@ def test_a_jpeg_drawn_from_a_png_is_encoded_again_to_be_verified(sdterm: Run, dr
     assert done.returncode == 0 and done.stdout.startswith("identical"), done.stderr
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("text", "words"),
     [

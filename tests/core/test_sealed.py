@@ -47,6 +47,7 @@ def test_a_hash_that_a_disk_made_another_is_computed_again(tmp_path: Path) -> No
     assert Library(tmp_path).known_hash(model) is None and Library(tmp_path).sha256(model) == right
 
 
+@pytest.mark.heavy
 def test_a_damaged_catalogue_is_exported_again(tmp_path: Path) -> None:
     right = load_catalogue(tmp_path, third_party=False)
     changed(tmp_path / "cache" / "catalogue.json", json.dumps("Euler a").encode(), b'"Fuler a"')

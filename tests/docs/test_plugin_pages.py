@@ -168,6 +168,7 @@ def test_the_transform_page_refuses_with_its_sentence(engine: Engine, example: E
     assert (failed.code, failed.message) == ("bad_request", "The prompt has a brace without its partner.")
 
 
+@pytest.mark.heavy
 def test_the_optimizer_page_is_exact_and_leaves_nothing_behind(engine: Engine, example: Example) -> None:
     plugins = example("sdterm_memory_optimizers")
     (before,) = draw(engine, plugins)
@@ -306,6 +307,7 @@ def test_the_observer_page_keeps_a_diary_and_adds_the_aspect_ratio(
     assert diary == [f'{names[0]},7,"red circle, lake"', f'{names[1]},8,"red circle, lake"']
 
 
+@pytest.mark.heavy
 def test_the_locale_pack_page_is_spoken_from_the_catalogue_alone(example: Example) -> None:
     packs = packs_of(catalogue_of(example("sdterm_locale_packs")))
     assert (languages(packs), use("eo", packs)) == (["eo"], ())

@@ -76,6 +76,7 @@ def test_a_model_read_beforehand_is_drawn_with_and_reading_tells_how_far_it_is(
     assert again == [ModelLoading(model=first.model, done=True)], "it is there"
 
 
+@pytest.mark.heavy
 def test_as_many_models_stay_in_memory_as_it_is_told_the_latest_used_first(tmp_path: Path, plugins: PluginSet) -> None:
     for name, scale in (("one", 0.9), ("two", 0.8), ("three", 0.7)):
         (tmp_path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
@@ -154,6 +155,7 @@ def test_styles_are_those_of_one_run(engine: Engine, plugins: PluginSet) -> None
     assert isinstance(last, Failed) and "no style named 'night'" in last.message
 
 
+@pytest.mark.heavy
 def test_a_run_waits_for_a_reader_that_is_far_behind(
     engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:
@@ -270,6 +272,7 @@ def test_what_overflows_in_half_precision_is_finished_in_float32(tmp_path: Path,
     assert np.abs(pixels(only_image(half).data) - pixels(full.data)).max() <= 1
 
 
+@pytest.mark.heavy
 def test_bf16_draws_nearly_the_same_picture_and_says_so(engine: Engine, plugins: PluginSet) -> None:
     full = only_image(list(engine.run(request(steps=8), plugins)))
     bf16 = only_image(list(engine.run(request(steps=8, precision="bf16"), plugins)))

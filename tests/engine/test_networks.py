@@ -139,6 +139,7 @@ def test_another_weight_of_a_network_that_is_on_starts_from_the_file_again(engin
     assert weights(engine) == once
 
 
+@pytest.mark.heavy
 def test_images_of_a_batch_have_each_its_own_networks(engine: Engine, tmp_path: Path) -> None:
     """A1111 gives all images of a batch the networks of the first."""
     (tmp_path / "tags.py").write_text(

@@ -147,7 +147,7 @@ def whole_pixels(engine: Engine, plugins: PluginSet, asked: GenerationRequest) -
     return [pixels(image.data) for image in images(list(engine.run(asked, plugins)))]
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize("label", FEW)
 def test_a_batch_that_is_split_goes_on_from_its_tape(
     label: str, engine: Engine, plugins: PluginSet, tmp_path: Path

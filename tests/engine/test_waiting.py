@@ -92,6 +92,7 @@ def test_no_step_waits_for_the_device(name: str, engine: Engine, plugins: Plugin
     assert waits == []
 
 
+@pytest.mark.heavy
 def test_what_waits_is_seen(engine: Engine, plugins: PluginSet) -> None:
     waits: list[str] = []
     list(engine.run(asked("DPM adaptive"), watched(plugins, waits)))

@@ -377,7 +377,7 @@ def test_a_database_on_a_full_disk_refuses_and_keeps_what_it_has(services: HostS
     assert [job.id for job in services.page(["queued"], 9, None).jobs] == [kept, later]
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "damage", [lambda log: log.unlink(), lambda log: log.write_bytes(b""), lambda log: log.write_bytes(bytes(99_999))]
 )

@@ -47,6 +47,7 @@ def until_ended(host: Client, number: int) -> Download:
     raise AssertionError("it does not end")
 
 
+@pytest.mark.heavy
 def test_a_model_comes_its_token_is_not_kept_and_events_tell(
     files: dict[str, File], url: str, start_host: StartHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -111,7 +111,7 @@ def worker_command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [sys.executable, "-m", "sdterm.worker", json.dumps({"data": str(settings.root), "values": values})]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("sent", "code", "said"),
     [
@@ -140,6 +140,7 @@ def test_a_worker_ends_by_itself_with_its_input_or_at_the_first_malformed_frame(
     assert said in errors and "Traceback" not in errors
 
 
+@pytest.mark.heavy
 def test_a_worker_whose_host_no_longer_reads_ends(worker_command: list[str], tmp_path: Path) -> None:
     with subprocess.Popen(
         worker_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

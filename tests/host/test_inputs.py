@@ -72,6 +72,7 @@ def sending(host: Client, digest: str, size: int) -> Iterator[socket.socket]:
 # --- over HTTP --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_picture_is_sent_once_and_read_again(host: Client, http: httpx.Client, folder: Path) -> None:
     data = noisy(3 * MOST_JSON_BYTES)
     digest = host.put_input(data)
@@ -201,6 +202,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a mount namespace")
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     data, script = tmp_path / "data", tmp_path / "full.py"

@@ -189,6 +189,7 @@ def test_a_file_that_is_gone_when_it_is_to_be_hashed_is_a_warning(services: Host
     assert '"model_unreadable"' in row["event"] and "No such file" in row["event"]
 
 
+@pytest.mark.heavy
 def test_a_host_ends_though_it_reads_a_large_file(start_host: StartHost, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINTS).mkdir(parents=True)
     with (tmp_path / CHECKPOINTS / "large.safetensors").open("wb") as file:

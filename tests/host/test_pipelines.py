@@ -31,6 +31,7 @@ def _queued(host: Running, **fields: object) -> JobDetails:
     return host.client.job(host.client.submit(Submission(request=request)).id)
 
 
+@pytest.mark.heavy
 def test_models_say_what_may_be_asked_of_them(host: Running) -> None:
     klein = next(model for model in host.client.models() if model.name == "klein")
     assert klein.usable and klein.family == "Flux2Klein" and klein.pipeline

@@ -89,7 +89,7 @@ LINKS: dict[str, Callable[[RunFolder], Path]] = {
 }
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("what", LINKS)
 def test_a_planted_link_is_refused_with_a_sentence_and_what_it_leads_to_is_untouched(tmp_path: Path, what: str) -> None:
     run_folder = run_folder_of(tmp_path)
@@ -117,6 +117,7 @@ def test_a_planted_link_is_refused_with_a_sentence_and_what_it_leads_to_is_untou
     assert not hosts(tmp_path)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("what", ["folder", "socket"])
 def test_a_file_in_the_way_is_refused_with_a_sentence(tmp_path: Path, what: str) -> None:
     run_folder = run_folder_of(tmp_path)
@@ -329,7 +330,7 @@ def test_a_host_whose_data_folder_is_deleted_ends_and_makes_no_new_one(start_hos
     assert not data.exists()
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("what", ["lock", "log", "database"])
 @pytest.mark.parametrize("kind", ["folder", "fifo"])
 def test_what_is_no_file_where_one_belongs_is_refused_with_a_sentence(tmp_path: Path, what: str, kind: str) -> None:

@@ -99,6 +99,7 @@ def test_what_is_not_there_is_refused_before_anything_is_queued(host: Running, d
         assert refused.value.problem.field == field, refused.value
 
 
+@pytest.mark.heavy
 def test_a_picture_of_the_gallery_is_made_larger_and_keeps_what_it_said(host: Running) -> None:
     (drawn,) = images(host.events(host.submit(steps=2, width=64, height=64)))
     picture = host.client.pictures("lake").pictures[0]

@@ -133,6 +133,7 @@ def test_init_image_and_mask_go_to_the_pipelines_that_diffusers_maps_it_to(
     assert np.array_equal(pixels(image), own(inpaint, image=init, mask_image=mask, strength=0.7, guidance_scale=3.5))
 
 
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore:Already found")  # of peft, that there is another
 def test_loras_are_put_on_by_the_pipelines_own_loader_and_taken_off_exactly(
     engine: Engine, plugins: PluginSet, root: Path, pipe: Any

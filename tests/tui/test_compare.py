@@ -102,6 +102,7 @@ def test_without_marks_a_picture_is_compared_with_the_one_on_its_left(drawn: Run
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_any_two_are_seen_side_by_side_after_two_keys(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = app.desk.query_one(Recent)
@@ -174,6 +175,7 @@ def test_of_three_one_is_rejected_and_one_kept(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_one_is_deleted_and_brought_back(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await ready(app, pilot)
@@ -220,6 +222,7 @@ def test_the_trash_is_emptied_once_that_is_agreed_to(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_gallery_marks_compares_and_deletes_too(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f3")

@@ -34,6 +34,7 @@ async def paste(app: Workstation, pilot: Pilot[None], text: str) -> None:
     await until(pilot, lambda: app.form.draft.prompt.endswith(text), text)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("keymap, key", [("default", "alt+a"), ("a1111", "ctrl+a")])
 def test_a_long_prompt_is_cleared_by_two_keys(host: Running, keymap: str, key: str) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
@@ -83,6 +84,7 @@ def test_many_keys_at_once_are_one_edit_in_their_order(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_each_action_is_taken_back_by_itself_and_named(host: Running) -> None:
     """All of it within a second."""
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
@@ -66,6 +67,7 @@ def test_a_source_that_is_nothing_is_told(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_a_mistake_is_named_on_whatever_screen_one_is(host: Running) -> None:
     file: Path = host.settings.root / "extensions" / "mine.py"
 

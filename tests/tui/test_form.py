@@ -55,6 +55,7 @@ async def ready(app: Workstation, pilot: Pilot[None]) -> None:
 # --- choices ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_choice_is_stepped_and_never_free_text(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await ready(app, pilot)
@@ -73,7 +74,7 @@ def test_a_choice_is_stepped_and_never_free_text(host: Running) -> None:
     drive(host, act)
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize("typed, wanted", [("eul", "Euler"), ("euler a", "Euler a"), ("heun", "Heun")])
 def test_typing_ahead_takes_the_first_that_matches(host: Running, typed: str, wanted: str) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
@@ -107,6 +108,7 @@ def test_what_matches_nothing_is_refused_and_what_was_there_stays(host: Running)
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_sizes_fit_the_model(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await ready(app, pilot)
@@ -152,6 +154,7 @@ def test_styles_are_completed_and_several(host: Running) -> None:
         styles.unlink()
 
 
+@pytest.mark.heavy
 def test_a_style_is_completed_while_a_prompt_is_typed(host: Running) -> None:
     styles = host.settings.root / "styles.csv"
     styles.write_text("name,prompt,negative_prompt\nWatercolour,wc,\nWoodcut,wood,\n", encoding="utf-8")
@@ -218,6 +221,7 @@ def test_anything_else_is_refused_by_name(text: str) -> None:
             assert quick_field(name).settled(settled) == settled, "what stands there can be entered again"
 
 
+@pytest.mark.heavy
 def test_numbers_are_sums_with_bounds(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         async def enter(name: str, text: str) -> None:
@@ -259,6 +263,7 @@ def test_what_cannot_be_is_not_drawn(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_a_value_that_cannot_be_is_marked_while_it_is_typed_and_refused_in_words(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await ready(app, pilot)

@@ -101,6 +101,7 @@ def test_undo_goes_through_prompts_and_parameters_alike(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_weights_and_phrases_move_by_keys(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await write(pilot, "a red house")
@@ -169,6 +170,7 @@ def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> Non
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_what_was_just_drawn_is_shown_whatever_was_chosen_before(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent, view = app.desk.query_one(Recent), app.desk.query_one("#picture", PictureView)

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from textual import events
@@ -34,6 +35,7 @@ def _is_at(app: Workstation, screen: type[Screen[Any]]) -> bool:
     return isinstance(app.screen, screen)
 
 
+@pytest.mark.heavy
 def test_actions_on_the_machine_are_neither_offered_nor_done(host: Running) -> None:
     place: dict[str, type[Screen[Any]]] = {"ctrl+l": ModelsScreen, "alt+x": ExtensionsScreen, "f10": SettingsScreen}
 
@@ -71,6 +73,7 @@ def test_settings_that_steer_the_host_or_name_a_file_are_absent(host: Running) -
     drive(host, act, in_page="true")
 
 
+@pytest.mark.heavy
 def test_no_path_is_read_that_is_typed_or_pasted(host: Running, tmp_path: Path) -> None:
     path, said = tmp_path / "mine.png", PngInfo()
     said.add_text("parameters", "a secret prompt\nSteps: 20, Sampler: Euler a, Seed: 7, Size: 64x64")

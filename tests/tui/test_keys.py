@@ -58,6 +58,7 @@ def test_help_cuts_no_name_of_a_screen_at_eighty_columns(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_footer_and_help_are_about_the_place_of_the_cursor(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         assert "F5 Generate" in keys(app) and "+Weight" in keys(app) and "F8 Vary" in keys(app)
@@ -85,6 +86,7 @@ def test_footer_and_help_are_about_the_place_of_the_cursor(host: Running) -> Non
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_f2_goes_to_the_prompt_from_everywhere(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         for before in ("shift+tab", "f3", "f10"):
@@ -95,6 +97,7 @@ def test_f2_goes_to_the_prompt_from_everywhere(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_the_header_names_every_screen_at_80_columns_and_the_picture_below(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         header = text_of(app.screen.query_one(TopBar))
@@ -344,6 +347,7 @@ def test_the_header_loses_whole_words_and_the_least_important_first(host: Runnin
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_help_says_what_the_field_is_in_which_the_cursor_was(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         for name, field in (("prompt", "prompt"), ("negative", "negative_prompt"), ("field-steps", "steps")):

@@ -109,7 +109,7 @@ def test_small_pictures_are_pixels_too_and_are_sent_small(start: Start) -> None:
     assert {*made} == {*deleted}, "nothing is left in the terminal's memory"
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize("answer", [OLD, f"\x1bP>|no \x01 version\x1b\\{END}"], ids=["old", "garbage"])
 def test_any_other_gets_half_blocks(answer: str, terminal: PseudoTerminal, host: Running) -> None:
     terminal.until_sent(re.escape(QUESTION))
@@ -122,6 +122,7 @@ def test_any_other_gets_half_blocks(answer: str, terminal: PseudoTerminal, host:
     assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent
 
 
+@pytest.mark.heavy
 def test_a_terminal_that_says_nothing_gets_half_blocks(terminal: PseudoTerminal, host: Running) -> None:
     terminal.type("abc")
     terminal.until_sent(BLOCKS)
@@ -130,6 +131,7 @@ def test_a_terminal_that_says_nothing_gets_half_blocks(terminal: PseudoTerminal,
     assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent
 
 
+@pytest.mark.heavy
 def test_an_answer_that_comes_late_and_in_pieces_is_no_key(terminal: PseudoTerminal, host: Running) -> None:
     terminal.until_sent(re.escape(QUESTION))
     terminal.until_sent(BLOCKS)
@@ -142,6 +144,7 @@ def test_an_answer_that_comes_late_and_in_pieces_is_no_key(terminal: PseudoTermi
     assert prompt(host) == "a\ufffdb"
 
 
+@pytest.mark.heavy
 def test_a_terminal_that_is_cut_off_leaves_nothing_running(terminal: PseudoTerminal) -> None:
     """The system tells it by SIGHUP and SIGCONT, upon each of which Textual starts another thread for keys; and what is
     written from then on is an error."""
@@ -176,7 +179,7 @@ def test_doctor_names_the_same_and_leaves_no_answer_to_the_shell(answer: str, pr
 DRAWN = r"\x1b7\x1b\[\d+;\d+H(\x1bP0.*?\x1b\\|\x1b\]1337;.*?\x07)\x1b8"
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("says", "begins"), [(FOOT, "\x1bP0"), (WEZTERM, "\x1b]1337;File=inline=1")], ids=["foot", "WezTerm"]
 )

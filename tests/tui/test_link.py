@@ -34,6 +34,7 @@ def test_questions_without_a_host_hold_up_no_other_work(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.heavy
 def test_they_are_answered_once_it_is_there(tmp_path: Path) -> None:
     async def scenario(host: Running) -> None:
         link = Link(host.settings, lambda message: None)

@@ -65,7 +65,7 @@ def test_settings_keep_the_filter_and_the_row_when_another_language_is_chosen_th
     drive(host, act, (100, 30))
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize(("language", "word"), [("en", "Automatic"), ("ja", "自動"), ("de", "Automatik")])
 def test_a_value_that_is_a_word_is_said_whole_and_stays_the_same_value(language: str, word: str, host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:

@@ -53,6 +53,7 @@ def test_the_form_has_its_labels_whole_and_its_values_in_sight(host: Running) ->
     drive(host, act, SIZE, language=NAME)
 
 
+@pytest.mark.heavy
 def test_every_screen_names_the_others_and_its_keys(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up" and app.models, "the host")

@@ -84,6 +84,7 @@ async def opened(app: Workstation, pilot: Pilot[None]) -> Palette:
     return palette
 
 
+@pytest.mark.heavy
 def test_it_knows_the_words_that_users_type(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: drawn.client.pictures(limit=1).pictures)
@@ -185,6 +186,7 @@ def test_enter_without_a_word_or_a_match_does_nothing(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_theme_is_shown_while_moving_and_kept_by_enter_alone(drawn: Running) -> None:
     config = drawn.settings.root / "config.toml"
 

@@ -44,6 +44,7 @@ def test_a_paste_cut_anywhere_is_whole() -> None:
     assert sifted(*sent)[0] == [NASTY]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("is_asked", [False, True], ids=["quiet", "asked"])
 @pytest.mark.parametrize("wait", [0.0, constants.ESCAPE_DELAY * 1.5], ids=["at once", "slow"])
 def test_a_start_in_pieces_is_no_key(is_asked: bool, wait: float) -> None:

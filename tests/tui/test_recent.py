@@ -145,6 +145,7 @@ def test_the_chosen_one_stands_between_bars_and_a_marked_one_has_a_star(drawn: R
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_batch_is_seen_at_once_and_one_of_it_taken(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await filled(app, pilot, FIVE + 1)
@@ -212,6 +213,7 @@ def test_a_seed_of_before_is_kept_after_a_restart(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_what_changed_stands_below_each_picture(drawn: Running) -> None:
     same: dict[str, Any] = {"prompt": "red house", "steps": 1, "sampler": "Heun"}
     several: list[dict[str, Any]] = [{}, {"cfg_scale": 9.0}, {"cfg_scale": 9.0, "sampler": "Euler"}, {"prompt": "lake"}]
@@ -251,6 +253,7 @@ def test_a_setting_keeps_the_chosen_picture_when_a_job_ends(drawn: Running, keep
     drive(drawn, act, keep_chosen=keep)
 
 
+@pytest.mark.heavy
 def test_a_call_that_is_cancelled_before_it_begins_leaves_nothing_behind(host: Running) -> None:
     """As when the workstation closes while small pictures are fetched; what is never awaited would be an error here."""
 

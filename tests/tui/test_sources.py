@@ -63,6 +63,7 @@ def test_each_part_begins_with_the_field_that_says_whether_it_is_used() -> None:
         assert [p for p, fields in parts(values).items() if "denoising_strength" in {f.id for f in fields}] == [part]
 
 
+@pytest.mark.heavy
 def test_a_part_is_folded_away_until_it_is_used_or_unfolded(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
@@ -278,6 +279,7 @@ async def form_field(app: Workstation, pilot: Pilot[None], name: str) -> Paramet
     return app.focused
 
 
+@pytest.mark.heavy
 def test_a_picture_is_the_init_image_by_one_key(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         found = await recent(app, pilot)
@@ -456,6 +458,7 @@ def inpainted(host: Running) -> int:
     return host.client.pictures(job=job).pictures[0].id
 
 
+@pytest.mark.heavy
 def test_what_a_hires_version_is_made_with_is_told_and_stands_in_the_form(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         found = await recent(app, pilot)

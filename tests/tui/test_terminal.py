@@ -153,6 +153,7 @@ def test_five_sizes_one_after_the_other(start: Start) -> None:
     tmux.until("Parameters")
 
 
+@pytest.mark.heavy
 def test_without_colours_every_state_is_a_word_or_a_shape(start: Start) -> None:
     tmux = start(NO_COLOR="1", COLORTERM="truecolor")
     tmux.until("idle")

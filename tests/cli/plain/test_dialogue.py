@@ -116,6 +116,7 @@ def test_a_setting_opens_it_and_an_end_of_input_leaves(sdterm: Run) -> None:
     assert done.returncode == 0 and "plain mode" in done.stdout and "Goodbye" in done.stdout
 
 
+@pytest.mark.heavy
 def test_ctrl_c_stops_the_drawing_and_then_leaves(data: Path) -> None:
     terminal = PseudoTerminal(data, "--plain", TERM="xterm-256color")
     try:

@@ -260,6 +260,7 @@ def diffusers_folder() -> tuple[Files, dict[str, bytes]]:
 AT = f"/owner/name/resolve/{'a' * 40}/"
 
 
+@pytest.mark.heavy
 def test_a_repository_that_is_a_diffusers_folder_comes_as_one(files: Files, url: str, tmp_path: Path) -> None:
     served, wanted = diffusers_folder()
     files |= served

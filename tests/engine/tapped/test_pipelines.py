@@ -102,6 +102,7 @@ def recorded(engine: Engine, plugins: PluginSet, tmp_path_factory: pytest.TempPa
 # --- the picture ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_pixels_are_those_of_the_pipelines_own_call(engine: Engine, plugins: PluginSet) -> None:
     events = [*engine.run(asked(batch_size=2), plugins)]
     first, second = images(events)

@@ -69,6 +69,7 @@ def told(tunnel: Tunnel, port: int, folder: Path, number: int, act: dict[int, Ca
     return asyncio.run(follow())
 
 
+@pytest.mark.heavy
 @needs_sshd
 def test_a_machine_of_the_users_own_leads_here_and_again_after_a_break(
     gpu_box: Machine, port: int, tmp_path: Path
@@ -88,6 +89,7 @@ def test_a_machine_of_the_users_own_leads_here_and_again_after_a_break(
     assert again == first, "at the same port"
 
 
+@pytest.mark.few(1)
 @needs_sshd
 @pytest.mark.parametrize(
     ("machine", "why"),

@@ -189,6 +189,7 @@ def test_a_file_that_is_broken_fails_with_its_name(api: httpx.Client, host: Runn
     assert answer.status_code == 500 and "broken.pth is neither" in answer.json()["errors"]
 
 
+@pytest.mark.heavy
 def test_interrogate_gives_the_infotexts_prompt_or_says_what_is_missing(api: httpx.Client, host: Running) -> None:
     said = PngInfo()
     said.add_text("parameters", "a lake\nSteps: 3, Sampler: Euler, Seed: 5")

@@ -159,6 +159,7 @@ def test_one_local_address_among_several_is_enough_to_refuse() -> None:
         Fetcher(resolve=lambda host, port: mixed, is_open=lambda address: address == FIRST)("http://pictures.example/")
 
 
+@pytest.mark.heavy
 def test_what_is_too_large_or_not_there_is_refused(site: Site) -> None:
     base = f"http://127.0.0.1:{site.port}"
     with pytest.raises(FetchError, match="more than 67108864 bytes"):

@@ -91,6 +91,7 @@ def test_a_recorded_body_gets_a1111s_pictures(
     assert [*map(told, infotexts)] == [*map(told, case["infotexts"])]
 
 
+@pytest.mark.heavy
 def test_pictures_come_in_any_form_and_go_back_only_where_that_is_asked_for(api: httpx.Client) -> None:
     scene, disc = PICTURES["@scene"], PICTURES["@mask_disc"]
     plain = api.post("/sdapi/v1/img2img", json=body()).json()

@@ -126,6 +126,7 @@ def test_an_interrupt_outlives_the_process_that_draws(api: httpx.Client, host: R
     assert [size(image) for image in drawing.end()["images"]] == [(64, 64)]
 
 
+@pytest.mark.heavy
 def test_an_interrupt_ends_pictures_being_made_larger(api: httpx.Client) -> None:
     made = BytesIO()
     Image.new("RGB", (256, 256), "teal").save(made, "PNG")

@@ -42,6 +42,7 @@ def pixels(image: Image) -> np.ndarray:
     return np.asarray(Picture.open(BytesIO(image.data)).convert("RGB")).astype(int)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("together", [True, False], ids=["together", "apart"])
 def test_the_deep_blocks_are_computed_every_third_call(together: bool, engine: Engine) -> None:
     plain = only_image(run(engine))

@@ -179,7 +179,7 @@ def drawn(engine: Engine, plugins: PluginSet, **fields: object) -> tuple[Image, 
     return image, said
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize("how", ["texts", "parts", "blocks"])
 def test_an_offloaded_model_draws_the_same_and_takes_networks(how: str, plugins: PluginSet, tmp_path: Path) -> None:
     engine = Engine(library=Library(tmp_path), device="cpu")
@@ -199,6 +199,7 @@ def test_an_offloaded_model_draws_the_same_and_takes_networks(how: str, plugins:
     assert (image.pixel_hash, said) == (plain[1], ["loaded"])
 
 
+@pytest.mark.heavy
 def test_a_vae_is_used_in_float32_for_a_while(components: Components, tmp_path: Path) -> None:
     with torch.inference_mode():
         checkpoint = Library(tmp_path).find("sdterm-demo")

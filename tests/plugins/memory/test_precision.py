@@ -42,6 +42,7 @@ def modules(engine: Engine) -> dict[str, torch.nn.Module]:
     return engine.model.components.modules
 
 
+@pytest.mark.heavy
 def test_8_bits_are_for_storing_alone_and_are_said(engine: Engine) -> None:
     plain, _ = drawn(engine)
     whole = sum(weight.nbytes for weight in modules(engine)["unet"].parameters())
@@ -69,6 +70,7 @@ def test_8_bits_for_sdxl_leave_other_models_alone(engine: Engine) -> None:
     assert asked.pixel_hash == plain.pixel_hash, "an option among the names asks for nothing by itself"
 
 
+@pytest.mark.heavy
 def test_a_vae_alone_in_float32(engine: Engine) -> None:
     half: dict[str, object] = {"precision": "half", "steps": 1}
     drawn(engine, **half)

@@ -163,6 +163,7 @@ def test_a_pictures_number_survives_the_colours_of_the_terminal(depth: Depth) ->
         assert text.startswith(f"\x1b[{expected}m")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("area", [(32, 16), (60, 30)])
 def test_sixel_draws_the_picture_as_large_as_its_cells_in_at_most_20_kb(
     area: tuple[int, int], photo: Image.Image, noise: Image.Image
@@ -176,6 +177,7 @@ def test_sixel_draws_the_picture_as_large_as_its_cells_in_at_most_20_kb(
     assert distance(shown, photo.transpose(Image.Transpose.FLIP_TOP_BOTTOM)) > 20
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("limit", [20_000, 60_000, 200_000, 1_500_000])
 def test_sixel_and_inline_images_are_as_fine_as_the_line_allows(
     limit: int, photo: Image.Image, noise: Image.Image

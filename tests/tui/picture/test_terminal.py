@@ -61,6 +61,7 @@ def run(repo: Path, notes: Path, mode: str, turns: int, *, answers: bool, rate: 
     return received, [json.loads(line) for line in notes.read_text().splitlines()]
 
 
+@pytest.mark.heavy
 def test_a_terminal_that_answers_is_heard_and_measures_the_line(repo: Path, tmp_path: Path) -> None:
     received, turns = run(repo, tmp_path / "notes", "half", 4, answers=True, rate=64_000)
     assert [turn["heard"] for turn in turns] == [True] * 4
@@ -90,6 +91,7 @@ def test_kitty_and_sixel_reach_the_terminal_whole(repo: Path, tmp_path: Path) ->
         assert len(sequence) <= 20_000 and distance(sixel_picture(sequence), original) < 20
 
 
+@pytest.mark.heavy
 def test_a_line_that_was_seen_to_be_fast_gets_finer_pictures(repo: Path, tmp_path: Path) -> None:
     received, _ = run(repo, tmp_path / "notes", "sixel", 3, answers=True)
     sizes = [len(sequence) for sequence in re.findall(r"\x1bP0.*?\x1b\\", received.decode(), re.DOTALL)]

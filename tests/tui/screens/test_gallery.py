@@ -44,6 +44,7 @@ def seeds(table: PictureTable) -> list[int | None]:
     return [line.picture.seed for line in table.lines]
 
 
+@pytest.mark.heavy
 def test_columns_fit_the_width_and_tell_the_pictures_apart(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
@@ -73,6 +74,7 @@ def test_no_column_is_below_the_scrollbar(drawn: Running) -> None:
     drive(drawn, act, (80, 12))
 
 
+@pytest.mark.heavy
 def test_columns_are_chosen_and_ordered_in_a_dialog(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
@@ -87,6 +89,7 @@ def test_columns_are_chosen_and_ordered_in_a_dialog(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_the_host_sorts_by_any_column_both_ways(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
@@ -171,6 +174,7 @@ def test_a_setting_folds_all_from_the_start(drawn: Running) -> None:
     drive(drawn, act, gallery_folded="true")
 
 
+@pytest.mark.heavy
 def test_the_wall_is_walked_by_arrows_and_gives_its_picture(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
@@ -190,7 +194,7 @@ def test_the_wall_is_walked_by_arrows_and_gives_its_picture(drawn: Running) -> N
     drive(drawn, act)
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize(("width", "height"), [(60, 20), (80, 24)])
 def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running, width: int, height: int) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:

@@ -35,6 +35,7 @@ async def drawing(app: Workstation, pilot: Pilot[None], taken: Callable[[bytes],
     return view
 
 
+@pytest.mark.heavy
 def test_a_rectangle_is_begun_and_ended_by_its_key(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         view = await drawing(app, pilot)
@@ -69,6 +70,7 @@ def test_each_shape_is_in_the_mask_once_it_ended_and_goes_again(host: Running) -
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_erasing_takes_away_and_esc_drops_what_was_begun(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         view = await drawing(app, pilot)
@@ -265,6 +267,7 @@ def test_whatever_comes_back_is_seen_at_once_in_2_kb_and_fine_by_and_by(host: Ru
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_in_kitty_the_picture_is_its_own_pixels_and_what_is_covered_are_half_blocks(
     host: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def test_only_an_address_that_others_reach_is_shown() -> None:
         assert isinstance(shared_by(health(address)), Plain)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("token", "said"), [(TOKEN, TOKEN), (None, "`sdterm token new NAME`")])
 def test_address_credentials_and_code_have_room_in_80_by_24_and_escape_closes_them(
     host: Running, token: str | None, said: str
@@ -54,6 +55,7 @@ def test_address_credentials_and_code_have_room_in_80_by_24_and_escape_closes_th
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_the_palette_leads_to_it_and_says_where_nobody_else_reaches_the_host(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up")

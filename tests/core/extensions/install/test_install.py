@@ -434,6 +434,7 @@ def path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
 
 
+@pytest.mark.heavy
 def test_what_an_extension_needs_lies_in_its_own_place_and_behind_everything(
     root: Path, source: Path, index: Path, offline: dict[str, Any]
 ) -> None:
@@ -453,6 +454,7 @@ def test_what_an_extension_needs_lies_in_its_own_place_and_behind_everything(
     assert not (root / FOLDER / "soft-euler").exists()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("there", [True, False], ids=["an index that has it", "an index that has not"])
 def test_what_would_change_a_package_of_sdterm_is_refused_with_the_line(
     there: bool, root: Path, source: Path, index: Path, offline: dict[str, Any]
@@ -466,6 +468,7 @@ def test_what_would_change_a_package_of_sdterm_is_refused_with_the_line(
     assert f"click=={host_packages()['click']}" in str(caught.value) and "click<2" in str(caught.value)
 
 
+@pytest.mark.heavy
 def test_a_second_version_of_a_library_is_refused_with_whose_the_first_is(
     root: Path, source: Path, tmp_path: Path, index: Path, offline: dict[str, Any]
 ) -> None:
@@ -480,6 +483,7 @@ def test_a_second_version_of_a_library_is_refused_with_whose_the_first_is(
         prepare_install(root, str(second), quiet, **offline)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("built", [True, False], ids=["only as source", "not at all"])
 def test_only_wheels_are_installed_and_nothing_is_built(
     built: bool, root: Path, source: Path, index: Path, offline: dict[str, Any], tmp_path: Path
@@ -518,6 +522,7 @@ def test_a_package_that_announces_a_plugin_is_installed_for_sdterm_alone(
     assert not listed(root) and not (root / FOLDER / "rolling").exists()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("announces", ["one = plain\ntwo = plain", "png = plain"])
 def test_a_package_that_announces_no_plugin_of_its_own_is_refused(
     announces: str, root: Path, tmp_path: Path, offline: dict[str, Any]
