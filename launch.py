@@ -58,8 +58,9 @@ SKIP = {"--skip-install", "--skip-prepare-environment"}
 OUR_FLAGS = {*SKIP, "--reinstall-torch", "--system-torch"}
 OUR_VARIABLES = {"COMMANDLINE_ARGS", "INDEX_URL", "PYTHON", "REQS_FILE", "TORCH_COMMAND", "VENV_DIR"}
 ALIASES = {"python_cmd": "PYTHON", "venv_dir": "VENV_DIR"}  # as webui-user.sh calls them
-# Test files are dealt out to several processes (tests/conftest.py says how many); `-n 0` keeps them in one.
-SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
+# Test files are dealt out to several processes (tests/conftest.py says how many, and which go first); `-n 0` keeps them
+# in one.
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 
 GIGABYTES = {"Linux": (2.8, 6), "Darwin": (0.2, 1)}  # with torch 2.13.0: to fetch, on disk
 HELP = """: a Stable Diffusion workstation for the terminal.

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, settings
 
 # As sdterm.engine does before torch is loaded; a test module that imports torch first would come too late with it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-if "PYTEST_XDIST_WORKER" in os.environ:  # a core each; what tests start shares it
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core for each worker; what tests start shares it
 
 gc.set_threshold(50_000, 20, 50)  # for the reason that sdterm.__main__ has
 
@@ -37,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # What takes longest at a stretch goes first: at the end the other processes would wait for it.
+    items.sort(key=lambda item: item.path.name != "test_house.py")
     if config.getoption("--all"):
         return
     kept: list[pytest.Item] = []

@@ -115,10 +115,10 @@ def test_nothing_of_the_hosts_machine_is_to_be_had_in_the_page(shown: Shown, tmp
 
 def test_the_gallery_lists_pages_filters_and_shows_pictures_with_their_infotext(shown: Shown) -> None:
     outputs = shown.host.settings.root / "outputs"
-    for number in range(60):
+    for number in range(61):
         said = PngInfo()
         said.add_text(
-            "parameters", HOSTILE if number == 59 else f"picture {number}\nSteps: 3, Seed: {number}, Size: 8x8"
+            "parameters", HOSTILE if number == 60 else f"picture {number}\nSteps: 3, Seed: {number}, Size: 8x8"
         )
         Image.new("RGB", (8, 8), (number, 0, 0)).save(outputs / f"found{number:02}.png", pnginfo=said)
     shown.host.client.rescan_pictures()
