@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AGAIN = 2.0  # seconds between two looks for a host that is lost
+_SELDOM = 60.0  # at most, for one on another machine: who knocks at its SSH every two seconds is locked out by many
 _AT_ONCE = 4  # questions
 
 
@@ -37,6 +38,7 @@ class Link:
         self._changed = threading.Condition()
         self._closing = False
         self._wanted = True  # whether a host should be started where there is none
+        self._pause = _AGAIN  # seconds until it is looked for again
         self._thread = threading.Thread(target=self._follow, name="host", daemon=True)
 
     def open(self) -> None:
@@ -93,10 +95,13 @@ class Link:
                     self._say(HostLost(str(error)))
                     self._fail(str(error))
                 self._wait()
+                if self._settings["connect"]:
+                    self._pause = min(2 * self._pause, _SELDOM)
                 continue
             try:
                 with host:
                     health = host.health()
+                    self._pause = _AGAIN
                     after = health.last_event if after is None else min(after, health.last_event)
                     with self._offered(host):
                         self._say(HostUp(health))
@@ -153,7 +158,7 @@ class Link:
     def _wait(self) -> None:
         with self._changed:
             wanted = self._wanted
-            self._changed.wait_for(lambda: self._closing or (self._wanted and not wanted), _AGAIN)
+            self._changed.wait_for(lambda: self._closing or (self._wanted and not wanted), self._pause)
 
     def _say(self, message: Message) -> None:
         if not self._closing:

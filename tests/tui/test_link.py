@@ -1,7 +1,9 @@
 """Questions to a host that is not there yet."""
 
 import asyncio
+import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,35 @@ def test_they_are_answered_once_it_is_there(tmp_path: Path) -> None:
 
     with running(tmp_path) as host:
         asyncio.run(scenario(host))
+
+
+def test_another_machine_that_does_not_answer_is_asked_ever_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdterm.tui.link._AGAIN", 0.05)
+    token = tmp_path / "token"
+    token.write_text(f"sdterm_{43 * 'x'}")
+    token.chmod(0o600)
+    seldom = threading.Event()
+
+    def hang_up() -> None:
+        before = time.monotonic()
+        while not seldom.is_set():
+            server.accept()[0].close()
+            if time.monotonic() - before > 1:
+                seldom.set()
+            before = time.monotonic()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=hang_up, daemon=True).start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        settings = resolve(
+            {}, {"SDTERM_DATA": str(tmp_path), "SDTERM_CONNECT": address, "SDTERM_TOKEN_FILE": str(token)}
+        )
+        link = Link(settings, lambda message: None)
+        link.open()
+        assert seldom.wait(WITHIN)
+        link.close()
 
 
 @pytest.mark.heavy
