@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sdterm.cli.plain.dialogue import Dialogue, WrongWordsError
-from sdterm.tui.hires import as_img2img, as_second_pass, begins_with_noise
+from sdterm.tui.hires import as_img2img, as_second_pass, begins_with_noise, told
 from sdterm.tui.language import tr
 from sdterm.tui.submitting import varied
 
@@ -48,9 +48,10 @@ def hires(talk: Dialogue, words: str) -> None:
     with talk.host() as host:
         is_from_noise = not picture.job or begins_with_noise(host.job(picture.job).request)
         digest = "" if is_from_noise else host.put_input(host.file(picture.id))
-    if not is_from_noise:
-        talk.draw({**plain, **as_img2img(drawn, given, picture, digest)})
-    elif drawn.get("hires"):
+    if is_from_noise and drawn.get("hires"):
         raise WrongWordsError(tr("Image {image} is a hires version already.", image=picture.id))
-    else:
+    talk.say(tr("Hires version of image {image}: {settings}.", image=picture.id, settings=told(given)))
+    if is_from_noise:
         talk.draw({**plain, **as_second_pass(drawn, given)}, picture)
+    else:
+        talk.draw({**plain, **as_img2img(drawn, given, picture, digest)})

@@ -39,7 +39,17 @@ def pictures_in(said: str) -> list[int]:
 
 def test_a_transcript_has_pictures_and_no_escape_codes(sdterm: Run, data: Path) -> None:
     said = converse(
-        sdterm, *SMALL, "set seed 5", "generate a red house", "vary", "show", "gallery", "queue", "values", "help"
+        sdterm,
+        *SMALL,
+        "set seed 5",
+        "generate a red house",
+        "hires",
+        "vary",
+        "show",
+        "gallery",
+        "queue",
+        "values",
+        "help",
     )
     assert is_plain(said)
     assert "Command: generate a red house\n" in said, "what came through the pipe is repeated"
@@ -47,16 +57,20 @@ def test_a_transcript_has_pictures_and_no_escape_codes(sdterm: Run, data: Path) 
     path = re.search(r"^The image is saved: (.+)$", said, re.M)
     assert path and Path(path[1]).is_file()
     drawn = pictures_in(said)
-    assert len(drawn) == 1 + 5 and said.count(f"\nImage {drawn[0]}, 64 by 64, seed 5, DPM++ 2M. Prompt: a red house")
+    assert len(drawn) == 1 + 1 + 5 and said.count(
+        f"\nImage {drawn[0]}, 64 by 64, seed 5, DPM++ 2M. Prompt: a red house"
+    )
+    hires = "Denoising strength 0.75, Upscale by 2, Hires upscaler Latent."
+    assert f"\nHires version of image {drawn[0]}: {hires}\n" in said
     assert "Variations of image" in said and "Variation seed strength: 0.15" in said
     assert all(f"\n{command.name}" in said for command in COMMANDS)
     assert said.endswith("Command: \nGoodbye. Queued jobs continue.\n")
     kept = draft.load(data)
     assert (kept.prompt, kept.value("steps")) == ("a red house", "4"), "the workstation's form has it"
 
-    said = converse(sdterm, f"compare {drawn[1]} {drawn[2]}", f"load {drawn[1]}", f"compare {drawn[1]}", code=1)
+    said = converse(sdterm, f"compare {drawn[2]} {drawn[3]}", f"load {drawn[2]}", f"compare {drawn[2]}", code=1)
     assert is_plain(said)
-    assert re.search(rf"\nVariation seed:\nImage {drawn[1]}: \d+\nImage {drawn[2]}: \d+\n", said)
+    assert re.search(rf"\nVariation seed:\nImage {drawn[2]}: \d+\nImage {drawn[3]}: \d+\n", said)
     assert "PSNR" in said and "\nName two images or more, like: compare 12 13.\n" in said
 
 
