@@ -17,13 +17,14 @@ from tests.cli.conftest import Run, environment
 QUICK = ("--size", "64x64", "--steps", "2")
 
 
-def test_a_prompt_becomes_a_picture_whose_path_is_printed(sdterm: Run, data: Path) -> None:
-    done = sdterm("generate", "--local", "red house, snow", *QUICK, "--seed", "5", "--batch", "2")
+def test_a_prompt_becomes_a_picture_whose_path_is_printed(sdterm: Run, tmp_path: Path) -> None:
+    data = tmp_path / "my new dätä"
+    command = ("generate", "--local", "red house, snow", *QUICK, "--seed", "5", "--batch", "2")
+    done = sdterm(*command, SDTERM_DATA=str(data))
     assert done.returncode == 0, done.stderr
     paths = [Path(line) for line in done.stdout.splitlines()]
     assert all(path.parent.parent == data / "outputs" for path in paths)
-    first, grid = int(paths[0].name[:5]), int(paths[2].stem[-4:])  # other tests draw into that folder, too
-    assert [path.name for path in paths] == [f"{first:05}-5.png", f"{first + 1:05}-6.png", f"grid-{grid:04}.png"]
+    assert [path.name for path in paths] == ["00000-5.png", "00001-6.png", "grid-0000.png"]
     assert [Image.open(path).size for path in paths] == [(64, 64), (64, 64), (128, 64)]
     assert read_infotext(paths[2]) == read_infotext(paths[0]) == (data / "params.txt").read_text(encoding="utf-8")
     assert (read_infotext(paths[1]) or "").startswith("red house, snow\nSteps: 2, Sampler: DPM++ 2M, Schedule type: ")
