@@ -71,7 +71,8 @@ def test_footer_and_help_are_about_the_place_of_the_cursor(host: Running) -> Non
         await go_to(pilot, app.desk.query_one("#field-steps"))
         await until(pilot, lambda: "Up/Down Change  Tab Next  Enter List" in keys(app))
         await go_to(pilot, app.desk.query_one(Recent))
-        await until(pilot, lambda: "Enter Load" in keys(app))
+        await until(pilot, lambda: "Up/Down Change" not in keys(app))
+        assert "Enter Load" not in keys(app), "there is no image to load"
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "Here: Where an image" in help_text(app))
         await pilot.press("f1")

@@ -200,7 +200,7 @@ class KeyBar(_Line):
     def _last(self) -> dict[str, str]:
         """What is always there: the way back to the prompt, too, where that is another screen. Pictures have so many
         keys that only their list stays."""
-        if "pictures" in scopes_of(self.screen):
+        if "pictures" in self._scopes():
             return {"go_help": "All keys"}
         if self.size.width < _SLIM:  # those of the place come first
             return {"go_help": "Help"}
@@ -209,14 +209,22 @@ class KeyBar(_Line):
     def _is_form(self) -> bool:
         return getattr(self.screen, "tab", "") == "go_generate"
 
+    def _first(self) -> tuple[str, ...]:
+        """What the place names first: there is seldom room for all."""
+        chooser = self.screen.focused if hasattr(self.screen.focused, "first_keys") else self.screen
+        return getattr(chooser, "first_keys", ())
+
+    def _scopes(self) -> list[str]:
+        """The places whose keys are of use: an empty list of pictures has none."""
+        return [scope for scope in scopes_of(self.screen) if scope != "pictures" or self._first()]
+
     def _keys(self) -> Iterator[tuple[str, str]]:
         """The keys of the place where the cursor is, then those that are heard anywhere; while one writes, those that
         draw come first."""
-        scopes = scopes_of(self.screen)
+        scopes = self._scopes()
         draws = "stop" if self.shell.state.runs else "variations" if "prompt" in scopes else ""
         first = tuple(filter(None, ("generate", draws))) if {"prompt", "field"} & {*scopes} else ()
-        chooser = self.screen.focused if hasattr(self.screen.focused, "first_keys") else self.screen
-        first = (*first, *getattr(chooser, "first_keys", ()))  # there is seldom room for all
+        first = (*first, *self._first())
         yield from (self._key(BY_ID[name]) for name in first)
         taken: set[str] = set()  # by a narrower place
         for scope in (*scopes, "anywhere"):

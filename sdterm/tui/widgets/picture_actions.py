@@ -36,9 +36,11 @@ class PictureActions(HasShell):
 
     @property
     def first_keys(self) -> tuple[str, ...]:
-        """What the key bar names first: what marks and the chosen picture make useful, then what there is always."""
-        picture = self.chosen()
-        now = [*(["compare"] if self.shell.marks else []), *(["before_after"] if picture and _is_made(picture) else [])]
+        """What the key bar names first: what marks and the chosen picture make useful, then what there is always.
+        Without a picture no key does anything."""
+        if (picture := self.chosen()) is None:
+            return ()
+        now = [*(["compare"] if self.shell.marks else []), *(["before_after"] if _is_made(picture) else [])]
         in_page = ["open_in_tab"] if self.shell.settings["in_page"] else []
         return tuple(dict.fromkeys((*now, *self.own_keys, *in_page, *_OFTEN)))
 
