@@ -31,8 +31,11 @@ class OrderedKeys(App[ReturnType]):
         self._hearing = asyncio.create_task(self._hear(), name="keys")
 
     async def heard(self) -> None:
-        """Wait until all keys that were pressed so far have done what they do."""
-        await self._pressed.join()
+        """Wait until all keys that were pressed so far have done what they do, or the app has ended, which hears no
+        more."""
+        done = asyncio.create_task(self._pressed.join())
+        await asyncio.wait({done, self._hearing} if self._hearing else {done}, return_when=asyncio.FIRST_COMPLETED)
+        done.cancel()
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
