@@ -57,7 +57,8 @@ async def _put_back(lock: Lock, database: Database, server: Server) -> list[str]
         missing.append(str(run_folder.database))
     if not run_folder.log.exists():
         for handler in logging.getLogger().handlers:
-            handler.close()  # it opens the file anew for the next line
+            handler.close()  # it opens the file anew for the next line, which may be long in coming
+        run_folder.log.touch(0o600)
         missing.append(str(run_folder.log))
     if not server.is_reachable:
         await server.listen_again()

@@ -302,6 +302,17 @@ def test_what_is_deleted_under_a_living_host_is_there_again_and_nothing_is_lost(
         assert [other.job(number).state for number in (job, later)] == ["paused", "paused"]
 
 
+def test_a_log_that_is_deleted_again_is_there_again_though_nothing_new_is_said(
+    start_host: StartHost, tmp_path: Path
+) -> None:
+    start_host(tmp_path, device="cpu")
+    log = run_folder_of(tmp_path).log
+    for _ in range(2):
+        log.unlink()
+        wait_until(log.exists)
+        assert mode(log) == 0o600
+
+
 @pytest.mark.parametrize("what", ["socket", pytest.param("folder", marks=pytest.mark.heavy)])
 def test_a_host_is_found_and_stopped_before_it_has_noticed(start_host: StartHost, tmp_path: Path, what: str) -> None:
     """Stopped in its tracks, it cannot notice: no second host begins, and it can be ended."""
