@@ -67,30 +67,36 @@ class Database:
     @property
     def is_intact(self) -> bool:
         """Whether the files that lie there are those that are written."""
-        return self._identities() == self._files
+        return bool(self._files) and self._identities() == self._files
 
     def restore(self) -> None:
-        """Write all to a new file, in place of one that somebody deleted. Raises sqlite3.Error, OSError."""
+        """Write all to a new file, in place of one that somebody deleted. Raises sqlite3.Error, OSError: nothing is
+        lost then, and this can be tried again."""
         new = self._path.with_name(f"{self._path.name}.new")
         new.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(new)) as copy:
-            self._connection.backup(copy)
+        with contextlib.closing(sqlite3.connect(new)) as file:
+            self._connection.backup(file)
+        copy = _prepared(sqlite3.connect(":memory:", isolation_level=None))  # in use where the next steps fail
+        self._connection.backup(copy)
         self._connection.close()
+        self._connection, self._files = copy, []
         for suffix in _BESIDE:
             Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         new.replace(self._path)
-        self._connection = _opened(self._path)
+        self._connection = _opened(self._path, create=False)
+        copy.close()
         self._files = self._identities()
 
-    def _identities(self) -> list[tuple[int, int] | None]:
-        """Of the file and of the log beside it, which has what is newest."""
-        found: list[tuple[int, int] | None] = []
-        for suffix in ("", "-wal"):
+    def _identities(self) -> list[tuple[int, int]]:
+        """Of the file and of the log beside it, which has what is newest; none if one of them is missing."""
+        has_log = self._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        found: list[tuple[int, int]] = []
+        for suffix in ("", "-wal")[: 1 + has_log]:
             try:
                 there = os.stat(f"{self._path}{suffix}")
-                found.append((there.st_dev, there.st_ino))
             except OSError:
-                found.append(None)
+                return []
+            found.append((there.st_dev, there.st_ino))
         return found
 
     @contextlib.contextmanager
@@ -143,20 +149,26 @@ class Database:
         self._connection.close()
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+def _opened(path: Path, *, create: bool = True) -> sqlite3.Connection:
+    mode = "rwc" if create else "rw"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10)
     try:
-        connection.row_factory = sqlite3.Row
-        connection.create_function("fact", 2, fact, deterministic=True)  # for migrations
+        _prepared(connection)
         # A log beside the file needs shared memory, which network file systems lack.
         connection.execute(f"PRAGMA journal_mode = {'DELETE' if on_network(path) else 'WAL'}")
-        connection.execute("PRAGMA foreign_keys = ON")
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(" ".join(found.split()))
         _migrate(connection, path)
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.row_factory = sqlite3.Row
+    connection.create_function("fact", 2, fact, deterministic=True)  # for migrations
+    connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
 

@@ -9,30 +9,38 @@ import asyncio
 import logging
 import sqlite3
 
-from sdterm.core.settings.rundir import Lock, RunFolderError, make_private
+from sdterm.core.settings.rundir import AnotherHostError, Lock, RunFolderError, make_private
 from sdterm.host.database import Database, is_full
 from sdterm.host.server import Server
 from sdterm.messages import message
 
 EVERY = 1.0
 """Seconds between two looks."""
+PATIENCE = 10
+"""Looks in a row that may fail, but for a full disk: what is put back may be deleted in that moment."""
 _log = logging.getLogger(__name__)
 
 
 async def keep(lock: Lock, database: Database, server: Server) -> None:
     """Look until cancelled. Raises RunFolderError if the folder is lost for good: the host has to end."""
-    said = ""
+    said, failed = "", 0
     while True:
         await asyncio.sleep(EVERY)
+        if not lock.has_root:
+            above = lock.run_folder.above
+            raise RunFolderError(message("The data folder {folder} was deleted or moved.", folder=above))
         try:
             for what in await _put_back(lock, database, server):
                 _log.warning("%s was deleted while the host ran, and was made again", what)
             database.checkpoint()
-            said = ""
-        except RunFolderError:
+            said, failed = "", 0
+        except AnotherHostError:
             raise
         except (OSError, sqlite3.Error) as error:
-            if not is_full(error):
+            failed += not is_full(error)
+            if failed > PATIENCE and isinstance(error, RunFolderError):
+                raise
+            if failed > PATIENCE:
                 raise RunFolderError(
                     message("{folder} cannot be written any more: {error}.", folder=lock.run_folder.folder, error=error)
                 ) from error
@@ -44,8 +52,6 @@ async def keep(lock: Lock, database: Database, server: Server) -> None:
 async def _put_back(lock: Lock, database: Database, server: Server) -> list[str]:
     """What was missing. The lock comes first: with it nobody else can begin."""
     run_folder, missing = lock.run_folder, []
-    if not lock.has_root:
-        raise RunFolderError(message("The data folder {folder} was deleted or moved.", folder=run_folder.above))
     if not run_folder.tapes.is_dir():
         make_private(run_folder)
         missing.append(str(run_folder.tapes))

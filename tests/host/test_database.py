@@ -7,6 +7,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -351,8 +353,8 @@ def test_a_clock_that_jumps_changes_no_order(tmp_path: Path) -> None:
     now = [2e9]
     services = HostServices(settings_of(tmp_path, device="cpu"), run_folder, lambda: now[0])
     jobs = []
-    for time in (2e9, 1e9, 0.0, -5.0, 3e9, 1e12):
-        now[0] = time
+    for seconds in (2e9, 1e9, 0.0, -5.0, 3e9, 1e12):
+        now[0] = seconds
         jobs.append(add(services, "a house"))
     assert [job.id for job in services.page(["queued"], 50, None).jobs] == jobs
     assert [job.id for job in services.page([], 50, None).jobs] == jobs[::-1]
@@ -375,6 +377,33 @@ def test_a_database_on_a_full_disk_refuses_and_keeps_what_it_has(services: HostS
     services.database.execute("PRAGMA max_page_count = 1000000")
     later = add(services, "a long road " * 5000)
     assert [job.id for job in services.page(["queued"], 9, None).jobs] == [kept, later]
+
+
+def test_a_database_that_is_deleted_while_it_is_put_back_loses_nothing(services: HostServices) -> None:
+    folder, database, moments = services.run_folder.folder, services.database, random.Random(0)
+    kept, failed = [], 0
+
+    def delete(after: float) -> None:
+        time.sleep(after)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    for _ in range(60):
+        kept.append(add(services, "a house"))
+        delete(0)
+        deleting = threading.Thread(target=delete, args=[moments.uniform(0, 0.03)])
+        deleting.start()
+        while deleting.is_alive() or not database.is_intact:
+            if not database.is_intact:
+                try:
+                    make_private(services.run_folder)
+                    database.restore()
+                except (OSError, sqlite3.Error):
+                    failed += 1
+    assert failed, "else nothing was seen"
+    assert [job.id for job in services.page(["queued"], 99, None).jobs] == kept
+    with sqlite3.connect(services.run_folder.database) as beside:
+        assert beside.execute("SELECT count(*) FROM jobs").fetchone() == (60,)
+    beside.close()
 
 
 @pytest.mark.heavy

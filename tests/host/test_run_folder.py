@@ -1,12 +1,14 @@
 """Where a host lives: private, one at a time, and never led astray by what lies there."""
 
 import os
+import random
 import shutil
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 
 from sdterm.client import Client, HostError, connect, stop_host
 from sdterm.core.settings.rundir import LONGEST_SOCKET, RunFolder, is_held, make_private, run_folder_of
+from sdterm.host import keeper
 from tests.host.conftest import StartHost, hosts, settings_of, submission
 from tests.host.running import wait_until
 
@@ -311,6 +314,20 @@ def test_a_log_that_is_deleted_again_is_there_again_though_nothing_new_is_said(
         log.unlink()
         wait_until(log.exists)
         assert mode(log) == 0o600
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.heavy)])
+def test_what_is_deleted_while_it_is_put_back_is_put_back_later(
+    start_host: StartHost, tmp_path: Path, times: int
+) -> None:
+    client, run_folder, moments = start_host(tmp_path, device="cpu"), run_folder_of(tmp_path), random.Random(0)
+    pid, job = client.health().pid, client.submit(submission(paused=True)).id
+    for _ in range(times):
+        time.sleep(moments.uniform(0, 1.2 * keeper.EVERY))
+        shutil.rmtree(run_folder.folder, ignore_errors=True)
+        wait_until(lambda: is_answered(tmp_path) and run_folder.database.exists() and run_folder.lock.exists())
+    with connect(settings_of(tmp_path)) as again:
+        assert again.health().pid == pid and again.job(job).state == "paused"
 
 
 @pytest.mark.parametrize("what", ["socket", pytest.param("folder", marks=pytest.mark.heavy)])

@@ -22,6 +22,10 @@ class RunFolderError(SdtermError, OSError):
     code = "run_folder"
 
 
+class AnotherHostError(RunFolderError):
+    """A host that is not this one has the folder."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The files of one host."""
@@ -97,10 +101,10 @@ class Lock:
         return self.above is None or self.run_folder.above is None or _is_same(self.run_folder.above, self.above)
 
     def renew(self) -> None:
-        """Lock the file that lies there now, or make one. Raises RunFolderError if another host has it."""
+        """Lock the file that lies there now, or make one. Raises AnotherHostError, OSError."""
         file = _locked(self.run_folder.lock, os.O_RDWR | os.O_CREAT)
         if file is None:
-            raise RunFolderError(
+            raise AnotherHostError(
                 message("{file} was replaced, and another host uses it now.", file=self.run_folder.lock)
             )
         os.close(self.file)
