@@ -137,8 +137,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         return self.theme_variables
 
     def update_styles(self, node: DOMNode, animate: bool = True) -> None:
-        """As Textual's, but a widget that is not in the tree yet waits for it: it gets its styles there. An `Input`
-        asks twice while it is made, which took a fifth of the time to the first screen."""
+        """As Textual's, but a widget that is not in the tree yet waits for it: it gets its styles there, and
+        those that an `Input` asks for twice while it is made would be thrown away."""
         if node.parent is not None or node is self:
             super().update_styles(node, animate)
 
