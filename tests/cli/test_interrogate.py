@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -10,7 +9,6 @@ from tests.cli.conftest import Run
 from tests.plugins.test_interrogators import write_tagger
 
 
-@pytest.mark.heavy
 def test_a_picture_is_described_by_its_infotext_or_by_a_model(sdterm: Run, data: Path, tmp_path: Path) -> None:
     said, plain = PngInfo(), tmp_path / "plain.png"
     said.add_text("parameters", "a lake,\nred house\nNegative prompt: rain\nSteps: 3, Sampler: Euler, Seed: 5")

@@ -191,7 +191,6 @@ def test_a_host_that_starts_finishes_what_the_last_one_began(start_host: StartHo
     assert again.restore_picture(picture.id) == picture and Path(picture.path).is_file()
 
 
-@pytest.mark.heavy
 def test_over_http(start_host: StartHost, tmp_path: Path) -> None:
     host = start_host(tmp_path, device="cpu")
     job = host.submit(submission(prompt="a house", steps=1, width=64, height=64))

@@ -72,7 +72,6 @@ async def typed(app: Workstation, pilot: Pilot[None], text: str) -> None:
     await until(pilot, lambda: app.form.draft.prompt.endswith(text))
 
 
-@pytest.mark.heavy
 def test_networks_are_completed_with_the_model_they_fit_their_weight_and_their_words(stocked: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await begin(app, pilot)

@@ -23,7 +23,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield found
 
 
-@pytest.mark.heavy
 def test_the_form_changes_with_the_model(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         screen = app.screen

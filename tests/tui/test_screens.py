@@ -155,7 +155,6 @@ def test_settings_name_where_a_value_comes_from_only_where_somebody_gave_it(draw
     drive(drawn, act)
 
 
-@pytest.mark.heavy
 def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f3")

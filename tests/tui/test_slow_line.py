@@ -61,7 +61,6 @@ def test_a_slow_line_ends_previews_and_a_choice_brings_them_back(host: Running) 
             host.client.cancel(job.id)
 
 
-@pytest.mark.heavy
 def test_to_recent_and_back_to_the_prompt_writes_only_what_changes(host: Running) -> None:
     terminal = PseudoTerminal(host.settings.root, TERM="xterm-256color")
     try:

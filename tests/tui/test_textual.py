@@ -77,7 +77,6 @@ def test_what_is_imported_is_still_there() -> None:
     assert next(iter(inspect.signature(_sixel.image_to_sixels).parameters)) == "image"
 
 
-@pytest.mark.heavy
 def test_nothing_else_that_is_private_is_used() -> None:
     """Nor is a name of Textual's taken for something of ours by accident."""
     known = {name for _, name, _ in (*ATTRIBUTES, *METHODS) if name.startswith("_")}

@@ -146,7 +146,6 @@ def test_marks_are_stars_and_sizes_are_told_where_they_differ(drawn: Running) ->
     drive(drawn, act)
 
 
-@pytest.mark.heavy
 def test_a_batch_folds_into_one_line_and_opens_again(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
