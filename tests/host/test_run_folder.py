@@ -330,6 +330,21 @@ def test_what_is_deleted_while_it_is_put_back_is_put_back_later(
         assert again.health().pid == pid and again.job(job).state == "paused"
 
 
+@pytest.mark.heavy
+def test_a_host_that_cannot_put_its_folder_back_ends_with_a_sentence(start_host: StartHost, tmp_path: Path) -> None:
+    run_folder = run_folder_of(tmp_path)
+    host = psutil.Process(start_host(tmp_path, device="cpu").health().pid)
+    with run_folder.log.open(encoding="utf-8") as log:  # its file is deleted next
+        shutil.rmtree(run_folder.folder)
+        run_folder.folder.write_text("in the way")
+        host.wait(60)
+        last = log.read()
+    assert f"{run_folder.folder} cannot be written" in last and "Traceback" not in last
+    assert run_folder.folder.read_text() == "in the way"
+    run_folder.folder.unlink()
+    assert start_host(tmp_path, device="cpu").health().pid != host.pid
+
+
 @pytest.mark.parametrize("what", ["socket", pytest.param("folder", marks=pytest.mark.heavy)])
 def test_a_host_is_found_and_stopped_before_it_has_noticed(start_host: StartHost, tmp_path: Path, what: str) -> None:
     """Stopped in its tracks, it cannot notice: no second host begins, and it can be ended."""
