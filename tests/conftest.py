@@ -58,6 +58,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Nobody looks through what this process leaves: pytest would, five times."""
+    gc.freeze()
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: tests wait for hosts and terminals about as often as they compute. At most four,
     each of which takes gigabytes."""

@@ -1,6 +1,8 @@
 """What each protocol writes: the right pixels, in few bytes."""
 
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -235,9 +237,13 @@ def test_a_picture_is_shown_in_its_own_proportions() -> None:
 
 
 def png(width: int, height: int) -> bytes:
+    """A file that says that it has this many pixels, and has one."""
     file = BytesIO()
-    Image.new("1", (width, height)).save(file, "PNG")
-    return file.getvalue()
+    Image.new("1", (1, 1)).save(file, "PNG")
+    data = bytearray(file.getvalue())
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
 
 
 def jpeg() -> bytes:
