@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 # As sdterm.engine does before torch is loaded; a test module that imports torch first would come too late with it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -37,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # What takes longest at a stretch goes first: at the end the other processes would wait for it.
-    items.sort(key=lambda item: item.path.name != "test_house.py")
+    items.sort(key=lambda item: next(i for i, path in enumerate(_FIRST) if item.nodeid.startswith(path)))
     if config.getoption("--all"):
         return
     kept: list[pytest.Item] = []
@@ -51,6 +52,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (left if heavy else kept).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left)
+
+
+_FIRST = ("tests/test_house.py", "tests/tui/", "tests/host/sdapi/", "")
+_SHARE_A_HOST = ("tests/cli/", "tests/host/sdapi/", "tests/tui/")
+
+
+class ByHost(LoadFileScheduling):  # type: ignore[misc]  # no types
+    """A file goes to one process, and so do the files that share one host: it would be started in each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return next((folder for folder in _SHARE_A_HOST if file.startswith(folder)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByHost:
+    return ByHost(config, log)
 
 
 def pytest_collection_finish() -> None:
