@@ -54,16 +54,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left)
 
 
+_HOSTS = {
+    "tests/cli/": "command line",
+    "tests/host/sdapi/": "API",
+    "tests/host/test_init_images.py": "drawing",
+    "tests/host/test_passes.py": "drawing",
+    "tests/host/test_trash.py": "drawing",
+    "tests/host/test_upscaling.py": "drawing",
+    "tests/tui/": "workstation",
+}
+"""Which files of tests share one."""
 _FIRST = ("tests/test_house.py", "tests/tui/", "tests/host/sdapi/", "")
-_SHARE_A_HOST = ("tests/cli/", "tests/host/sdapi/", "tests/tui/")
 
 
-class ByHost(LoadFileScheduling):  # type: ignore[misc]  # no types
+class ByHost(LoadFileScheduling):  # type: ignore[misc]  # xdist ships no types
     """A file goes to one process, and so do the files that share one host: it would be started in each."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return next((folder for folder in _SHARE_A_HOST if file.startswith(folder)), file)
+        return next((host for path, host in _HOSTS.items() if file.startswith(path)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByHost:

@@ -18,7 +18,7 @@ from sdterm.host.pictures import UnknownPictureError
 from sdterm.host.services import HostServices
 from sdterm.host.trash import FOLDER, TrashError
 from tests.host.conftest import StartHost, submission
-from tests.host.running import wait_until
+from tests.host.running import Running, wait_until
 from tests.host.test_pictures import image, page
 
 TEXT = "an owl, night\nSteps: 2"
@@ -191,14 +191,14 @@ def test_a_host_that_starts_finishes_what_the_last_one_began(start_host: StartHo
     assert again.restore_picture(picture.id) == picture and Path(picture.path).is_file()
 
 
-def test_over_http(start_host: StartHost, tmp_path: Path) -> None:
-    host = start_host(tmp_path, device="cpu")
-    job = host.submit(submission(prompt="a house", steps=1, width=64, height=64))
-    wait_until(lambda: host.job(job.id).state == "done")
-    (picture,) = host.pictures().pictures
+def test_over_http(drawing_host: Running) -> None:
+    host = drawing_host.client
+    before, job = host.pictures().total, drawing_host.submit(steps=1, width=64, height=64)
+    drawing_host.events(job)
+    (picture,) = host.pictures(job=job).pictures
     after = host.health().last_event
     host.delete_picture(picture.id)
-    assert host.pictures().total == 0 and not Path(picture.path).exists()
+    assert host.pictures().total == before and not Path(picture.path).exists()
     for gone in (host.picture, host.file, host.thumbnail, host.delete_picture):
         with pytest.raises(RefusedError, match="is deleted") as refused:
             gone(picture.id)
@@ -210,11 +210,11 @@ def test_over_http(start_host: StartHost, tmp_path: Path) -> None:
         PictureDeleted(picture=picture.id),
         PictureRestored(picture=picture.id),
     ]
-    transport = httpx.HTTPTransport(uds=str(run_folder_of(tmp_path).socket))
+    transport = httpx.HTTPTransport(uds=str(run_folder_of(drawing_host.settings.root).socket))
     with httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=60) as http:
         for method, address, status in (
-            ("DELETE", "pictures/99", 404),
-            ("POST", "pictures/99/restore", 404),
+            ("DELETE", "pictures/9999", 404),
+            ("POST", "pictures/9999/restore", 404),
             ("DELETE", "pictures/none", 422),
             ("DELETE", f"pictures/{picture.id}?force=1", 422),
         ):
