@@ -14,6 +14,7 @@ from sdterm.core.settings.flags import FLAGS
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
+from sdterm.core.syntax import parsed
 from sdterm.events import PICTURE_KINDS
 from sdterm.fields import FIELDS, shown_as_one
 from sdterm.tui.actions import ACTIONS
@@ -89,7 +90,7 @@ def _called() -> tuple[tuple[str, ...], ...]:
 
 def calls(source: str, functions: Collection[str] = _TEXTS) -> Iterator[tuple[tuple[str | None, ...], int]]:
     """Call by call, the texts that a file gives to one of these functions, None for no literal; and the line."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
             given = node.args[: _TEXTS[node.func.id]]
             values = (each.value if isinstance(each, ast.Constant) else None for each in given)
@@ -124,7 +125,7 @@ def _option_helps() -> Iterator[str]:
     """What the options of our own plugins are for."""
     for path in sorted((PACKAGE / "plugins").rglob("*.py")):
         source = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(source)) if "Option(" in source else ():
+        for node in ast.walk(parsed(source)) if "Option(" in source else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Option":
                 given = [*node.args[2:3], *(word.value for word in node.keywords if word.arg == "help")]
                 values = (each.value for each in given if isinstance(each, ast.Constant))

@@ -14,6 +14,7 @@ from sdterm.core.extensions.manifest import FILE, ManifestError, read_manifest
 from sdterm.core.extensions.source import files_of
 from sdterm.core.files import legible
 from sdterm.core.names import did_you_mean
+from sdterm.core.syntax import parsed
 from sdterm.messages import message
 
 DESCRIPTORS: dict[str, type[Any]] = {
@@ -61,7 +62,7 @@ def check(path: Path) -> list[Finding]:
             found.append(Finding(name, 1, 1, message("it is a link to something outside the extension")))
         elif file.suffix == ".py":
             try:
-                tree = ast.parse(file.read_bytes(), filename=name)
+                tree = parsed(file.read_bytes(), name)
             except SyntaxError as error:
                 found.append(Finding(name, error.lineno or 1, error.offset or 1, f"{error.msg}"))
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from sdterm.core.syntax import parsed
 from sdterm.fields import ROWS
 from sdterm.hooks import Option, OptionValue
 
@@ -146,10 +148,11 @@ def _plain(argument: Argument) -> OptionValue | None:
 
 
 def _parsed(annotation: str) -> ast.expr | None:
-    try:
-        return ast.parse(annotation, mode="eval").body
-    except SyntaxError:
-        return None
+    with contextlib.suppress(SyntaxError):
+        match parsed(annotation).body:
+            case [ast.Expr(expression)]:
+                return expression
+    return None
 
 
 def _alternatives(annotation: ast.expr | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sdterm.core.syntax import parsed
 from sdterm.hooks import Task
 from sdterm.modelling.pipelines.calls import REQUIRED, Argument, documented
 
@@ -108,7 +109,7 @@ def _sources() -> Mapping[str, list[Path]]:
 
 
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return parsed(path.read_text(encoding="utf-8"))
 
 
 @cache

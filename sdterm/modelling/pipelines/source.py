@@ -6,13 +6,15 @@ import re
 from functools import cache
 from pathlib import Path
 
+from sdterm.core.syntax import parsed
+
 
 @cache
 def class_of(name: str) -> ast.ClassDef | None:
     """The definition of a class; None for one that is not there."""
     if (file := _files().get(name)) is None:
         return None
-    found = ast.parse(file.read_text(encoding="utf-8")).body
+    found = parsed(file.read_text(encoding="utf-8")).body
     return next(each for each in found if isinstance(each, ast.ClassDef) and each.name == name)
 
 
