@@ -87,6 +87,7 @@ def jpeg(colour: str, size: tuple[int, int] = (64, 64)) -> bytes:
 
 
 async def shown(app: Gallery, pilot: Pilot[None], data: bytes, **options: Any) -> int:
+    await pilot.pause()  # what is still to be painted would be painted over the picture
     written = await asyncio.wait_for(app.view.shown(data, **options), WITHIN)
     await pilot.pause()
     return written

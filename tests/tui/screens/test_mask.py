@@ -258,8 +258,7 @@ def test_whatever_comes_back_is_seen_at_once_in_2_kb_and_fine_by_and_by(host: Ru
         await until(pilot, lambda: view._fine() == view._shown, "the mask")
         line = Line(app)
         view.action_invert_mask()
-        await pilot.pause()
-        assert 0 < line.sent() <= 2048
+        assert 0 < line.sent() <= 2048, "before anything else goes on"
         assert view._fine() != view._shown, "what has no room yet"
         await until(pilot, lambda: view._fine() == view._shown, "the picture as fine as before")
         assert not any(cell.covered for row in view._shown for cell in row)
