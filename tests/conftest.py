@@ -63,7 +63,7 @@ _HOSTS = {
     "tests/host/test_upscaling.py": "drawing",
     "tests/tui/": "workstation",
 }
-"""Which files of tests share one."""
+"""Files of tests (all whose paths begin so) → the host that they share."""
 _FIRST = ("tests/test_house.py", "tests/tui/", "tests/host/sdapi/", "")
 
 

@@ -9,6 +9,7 @@ made at once, one ends with a SystemError."""
 
 
 def parsed(source: str | bytes, name: str = "<unknown>") -> ast.Module:
-    """As `ast.parse`, with its errors. name: of the file, for these."""
+    """The tree of a module, as `ast.parse` gives it. name: of the file, as errors call it. Raises SyntaxError,
+    ValueError (a null byte), RecursionError."""
     with _one_at_a_time:
         return ast.parse(source, name)
