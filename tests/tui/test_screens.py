@@ -163,7 +163,7 @@ def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
         assert "green tree" in screen_text(app) and "sdterm:" not in screen_text(app)
         await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, MaskScreen), "the mask editor")
-        assert "[Gallery]" in text_of(app.screen.query_one(TopBar)), "whose part it is"
+        await until(pilot, lambda: "[Gallery]" in text_of(app.screen.query_one(TopBar)), "whose part it is")
         await pilot.press("escape", "slash")
         await write(pilot, "lake steps<=3")
         await pilot.press("enter")
