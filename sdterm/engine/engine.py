@@ -270,7 +270,9 @@ class Engine:
         self._meter.highest = 0
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
-            request = request.model_copy(update={name: getattr(plan.request, name) for name in COMPLETED})
+            kept = {name: getattr(plan.request, name) for name in COMPLETED}
+            rungs = tuple(dict.fromkeys((*plan.request.rungs, *request.rungs)))
+            request = request.model_copy(update={**kept, "rungs": rungs})
         else:
             choices = choose(request, plugins, self.library)
             if facts := choices.first.model.facts:

@@ -36,7 +36,10 @@ def open_run(
     """Weights and tape for what was settled. Raises what cannot be loaded."""
     optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device, run.dtype)
     run, forecast = planned(begun(replace(run, optimizers=optimizers)))
-    run.emit(_started(run.plan, run.choices, forecast))
+    way = run.plan.request.model_copy(
+        update={"rungs": run.rungs}
+    )  # whoever goes on with it begins there: the same bits
+    run.emit(_started(run.plan.model_copy(update={"request": way}), run.choices, forecast))
     for plugin in run.plugins.problems:
         source = plugin.source.slug
         said = Warning(

@@ -15,10 +15,13 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.record import KEY, Provenance
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.memory import Measured, Measurements
+from sdterm.core.planning.plan import Plan
 from sdterm.engine.limit import CountedTensors
+from sdterm.engine.run import Resume
 from sdterm.events import Done, Event, Failed, Image, Resumed, Started, Step, SteppedDown
 from tests import tiny_checkpoint
 from tests.engine.conftest import images, request
+from tests.engine.stopping import stop_at_step
 
 PLUGINS = load_plugins()
 MIB = 2**20
@@ -88,6 +91,26 @@ def test_a_job_goes_on_with_less_to_the_same_pictures_and_the_next_one_begins_so
     (started,) = [event for event in again if isinstance(event, Started)]
     assert started.memory.startswith("Fits with ")
     assert_alike(images(again), plain)
+
+
+def test_a_job_that_was_planned_with_less_goes_on_so_where_there_is_more(limited: Engines, tmp_path: Path) -> None:
+    """Another way to compute would round differently, and the image be another than without the pause."""
+    asked = {"batch_size": 8, "steps": 3}
+    run(limited(ENOUGH), **asked)
+    needs = {one.stage: one.peak for one in Measurements(tmp_path)}
+    (tmp_path / "cache" / "memory.jsonl").unlink()
+    tight = limited((needs["sample"] + needs["decode"]) / 2)
+    run(tight, **asked)
+    whole = images(run(tight, **asked))
+    assert record(whole[0]).rungs
+
+    stopped = stop_at_step(tight, PLUGINS, request(**asked), 2, tmp_path / "tape")
+    (started,) = [event for event in stopped if isinstance(event, Started)]
+    resume = Resume(Plan.model_validate_json(started.data))
+    rest = [*limited(ENOUGH).run(request(**asked), PLUGINS, tape=tmp_path / "tape", resume=resume)]
+    assert isinstance(rest[-1], Done) and any(isinstance(event, Resumed) for event in rest)
+    assert [image.pixel_hash for image in images(rest)] == [image.pixel_hash for image in whole]
+    assert [record(image).rungs for image in images(rest)] == [record(image).rungs for image in whole]
 
 
 SMALL_TILES = """
