@@ -36,9 +36,10 @@ def open_run(
     """Weights and tape for what was settled. Raises what cannot be loaded."""
     optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device, run.dtype)
     run, forecast = planned(begun(replace(run, optimizers=optimizers)))
-    way = run.plan.request.model_copy(
-        update={"rungs": run.rungs}
-    )  # whoever goes on with it begins there: the same bits
+    # Whoever goes on with it begins there, since another way to compute rounds differently. How far a batch is split is
+    # planned anew: the rung alone would split it into single images.
+    rungs = tuple(rung for rung in run.rungs if rung != "split-batch" or rung in run.plan.request.rungs)
+    way = run.plan.request.model_copy(update={"rungs": rungs})
     run.emit(_started(run.plan.model_copy(update={"request": way}), run.choices, forecast))
     for plugin in run.plugins.problems:
         source = plugin.source.slug
