@@ -232,24 +232,26 @@ class JobQueue:
         Raises FieldError if they cannot be computed that way."""
         with self._database.transaction():
             row = self._row(job, "failed", what=message("tried again"))
-            self._compute(job, row, how.applied(GenerationRequest.model_validate_json(row["request"])))
+            self._compute(job, row, how.applied)
             self._requeue(job, row, pause_at=row["pause_at"])
 
     def stepped_down(self, job: int, event: SteppedDown) -> None:
         """A job needed less memory: whoever goes on with it begins there."""
         with self._database.transaction():
-            row = self._row(job)
-            request = GenerationRequest.model_validate_json(row["request"])
-            rungs = tuple(dict.fromkeys((*request.rungs, event.rung)))
-            self._compute(job, row, request.model_copy(update={"rungs": rungs}))
+
+            def lower(request: GenerationRequest) -> GenerationRequest:
+                return request.model_copy(update={"rungs": tuple(dict.fromkeys((*request.rungs, event.rung)))})
+
+            self._compute(job, self._row(job), lower)
             self._log.add(job, event)
 
-    def _compute(self, job: int, row: sqlite3.Row, request: GenerationRequest) -> None:
-        """Keep another way to compute the same images."""
-        self._update(job, request=request.model_dump_json())
+    def _compute(self, job: int, row: sqlite3.Row, changed: Callable[[GenerationRequest], GenerationRequest]) -> None:
+        """Keep another way to compute the same images. Their plan's request says more than the one that was submitted:
+        what an extension's pipeline left to itself, and how the memory plan began."""
+        self._update(job, request=changed(GenerationRequest.model_validate_json(row["request"])).model_dump_json())
         if row["plan"]:
-            plan = Plan.model_validate_json(row["plan"]).model_copy(update={"request": request})
-            self._update(job, plan=plan.model_dump_json())
+            plan = Plan.model_validate_json(row["plan"])
+            self._update(job, plan=plan.model_copy(update={"request": changed(plan.request)}).model_dump_json())
 
     def move(self, job: int, before: int | None) -> None:
         with self._database.transaction():

@@ -1,19 +1,27 @@
 """What is asked of a model that a pipeline draws with, by a host that loads neither torch nor pipelines."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from sdterm.api import JobDetails, Submission, Words
 from sdterm.client import RefusedError
 from sdterm.core.settings.paths import CHECKPOINTS
+from sdterm.events import Event, Resumed, Step
 from sdterm.host.sdapi.pipelines import for_pipeline, without_sampler
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
 from sdterm.request import GenerationRequest, make_request
-from tests.host.running import Running, running
+from tests.engine.tapped import tiny
+from tests.engine.tapped.test_memory import EVERYWHERE
+from tests.host.running import Running, images, names, running
 from tests.pipelines.hollow import hollow
 
 
@@ -116,3 +124,24 @@ def test_the_command_line_knows_its_samplers_and_options(host: Running) -> None:
     assert "plain text" in read.stdout, read
     wrong = run("generate", "a", "--model", "klein", "--set", "shft=1.5", "--detach")
     assert wrong.returncode == 2 and "shift" in wrong.stderr
+
+
+@pytest.mark.heavy
+def test_a_job_of_an_extensions_pipeline_that_needed_less_memory_loses_no_step_over_a_pause(tmp_path: Path) -> None:
+    """The host did not know the pipeline when the job was submitted, so only the plan's request names it."""
+    (tmp_path / "extensions").mkdir()
+    shutil.copy(tiny.__file__, tmp_path / "extensions")
+    (tmp_path / "extensions" / "everywhere.py").write_text(dedent(EVERYWHERE))
+    (tmp_path / CHECKPOINTS).mkdir(parents=True)
+    save_file({tiny.KEY: torch.tensor([0])}, tmp_path / CHECKPOINTS / "tiny.safetensors")
+    with running(tmp_path) as host:
+        job = host.submit(model="tiny", sampler="DPM++ 2M", pipeline_options={"quirk": "hungry"}, pause_at=10)
+        first = host.events(job)
+        assert names(first, "stepped_down", "paused") == ["stepped_down", "paused"]
+        seen = max(entry.number for entry in host.entries(job))
+        host.client.resume(job)
+        rest: list[Event] = [entry.event for entry in host.entries(job, after=seen)]
+    assert names(rest)[-1] == "done" and not names(rest, "warning")
+    assert [event.step for event in rest if isinstance(event, Resumed)] == [10]
+    assert [event.step for event in rest if isinstance(event, Step)] == [*range(11, 21)]
+    assert "Pipeline: tiny" in images(rest)[0].infotext
