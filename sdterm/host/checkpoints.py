@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from sdterm.api import FieldError, Model
@@ -61,10 +61,15 @@ class Checkpoints:
         first = library.chosen and legible(str(library.chosen))
         return sorted(found, key=lambda model: not model.usable and model.path != first)
 
-    def drawn_with(self, name: str | None) -> CheckpointFile:
-        """The checkpoint of that name, or the one that is used where none is named, as far as our families know. Raises
-        UnknownNameError."""
-        return self.library.first(self._is_usable) if name is None else self.library.find(name)
+    def drawn_with(self, name: str | None, families: Families = ()) -> CheckpointFile:
+        """The checkpoint of that name, or the one that is used where none is named. Raises UnknownNameError."""
+        usable = partial(self._is_usable, families=families)
+        return self.library.first(usable) if name is None else self.library.find(name)
+
+    def is_ours(self, name: str | None) -> bool:
+        """Whether our families draw with the checkpoint of that name, or with the first one where none is named: those
+        of extensions need not be asked then. Raises UnknownNameError."""
+        return self._is_usable(self.library.checkpoints()[0] if name is None else self.library.find(name))
 
     def find(self, name: str) -> CheckpointFile:
         """By name, file name, path or hash. Raises FieldError naming what comes near."""
@@ -73,10 +78,11 @@ class Checkpoints:
         except UnknownNameError as error:
             raise FieldError("name", str(error)) from error
 
-    def unknown(self, families: Families) -> list[CheckpointFile]:
-        """Those that none of our families can draw with and that `families`, of extensions, were not asked about."""
+    def unknown(self, families: Families, name: str | None = None) -> list[CheckpointFile]:
+        """Those that none of our families can draw with and that `families`, of extensions, were not asked about.
+        name: look at that one alone. Raises UnknownNameError."""
         found = []
-        for checkpoint in self.library.checkpoints():
+        for checkpoint in self.library.checkpoints() if name is None else [self.library.find(name)]:
             with contextlib.suppress(OSError):  # it went away in between
                 if (families, _stamps(checkpoint)) not in self._by_others and not self._ours(checkpoint).usable:
                     found.append(checkpoint)
@@ -120,14 +126,14 @@ class Checkpoints:
     def is_tapped(self, name: str | None, families: Families = ()) -> bool:
         """Whether a pipeline draws with that checkpoint, or where none is named with the first."""
         try:
-            return self._what(self.drawn_with(name), families).pipeline is not None
+            return self._what(self.drawn_with(name, families), families).pipeline is not None
         except (UnknownNameError, OSError):
             return False
 
     def settled(self, request: GenerationRequest, families: Families = ()) -> GenerationRequest:
         """The request as its model takes it: where a pipeline draws with that, checked and spelled out, see
         `core.planning.pipelines`. Raises RequestError, UnknownNameError."""
-        checkpoint = self.drawn_with(request.model)
+        checkpoint = self.drawn_with(request.model, families)
         try:
             known = self._what(checkpoint, families)
         except OSError:
@@ -167,9 +173,9 @@ class Checkpoints:
         ours = self._ours(checkpoint)
         return ours if ours.usable else self._by_others.get((families, _stamps(checkpoint)), ours)
 
-    def _is_usable(self, checkpoint: CheckpointFile) -> bool:
+    def _is_usable(self, checkpoint: CheckpointFile, families: Families = ()) -> bool:
         with contextlib.suppress(OSError):  # it went away in between
-            return self._ours(checkpoint).usable
+            return self._what(checkpoint, families).usable
         return False
 
     def _ours(self, checkpoint: CheckpointFile) -> Recognition:

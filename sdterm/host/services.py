@@ -330,19 +330,24 @@ class HostServices:
         request = submission.request
         if request.upscale_images or request.interrogate_images:
             return submission
+        await self.recognise_model(request.model)
         settled = await self.threads.run(partial(self.checkpoints.settled, request, self.extensions.families))
         return submission.model_copy(update={"request": settled})
 
-    def is_tapped(self, model: str | None) -> bool:
-        """Whether a pipeline draws with that checkpoint."""
-        return self.checkpoints.is_tapped(model, self.extensions.families)
+    async def is_tapped(self, model: str | None) -> bool:
+        """Whether a pipeline draws with that checkpoint, or with the one that is used where none is named. Raises
+        CatalogueError."""
+        await self.recognise_model(model)
+        return await self.threads.run(partial(self.checkpoints.is_tapped, model, self.extensions.families))
 
     async def _model(self, request: GenerationRequest) -> str:
         """The checkpoint that a job draws with, where that says which of several devices suits it."""
         if len(self.dispatcher.workers) < 2:
             return ""
         with contextlib.suppress(UnknownNameError, OSError):
-            return (await self.threads.run(partial(self.checkpoints.drawn_with, request.model))).name
+            families = self.extensions.families
+            found = await self.threads.run(partial(self.checkpoints.drawn_with, request.model, families))
+            return found.name
         return ""
 
     async def check(self, submission: Submission) -> Collection[str]:
@@ -405,12 +410,23 @@ class HostServices:
         """What plugins offer now. Raises CatalogueError."""
         return (await self.extensions.now()).catalogue
 
-    async def recognise_models(self) -> None:
-        """Ask the families of extensions about the checkpoints that ours cannot draw with."""
+    async def recognise_model(self, name: str | None) -> None:
+        """Ask the families of extensions about the checkpoint of that name if ours cannot draw with it, or about all
+        where none is named. Raises CatalogueError."""
+        with contextlib.suppress(UnknownNameError):  # which is said where it is drawn with
+            if await self.threads.run(partial(self.checkpoints.is_ours, name)):
+                return
+            if self.extensions.is_looking:  # an extension that is tried out may know it
+                await self.extensions.settled()
+            await self.recognise_models(name)
+
+    async def recognise_models(self, name: str | None = None) -> None:
+        """Ask the families of extensions about the checkpoints that ours cannot draw with. name: about that one alone.
+        Raises UnknownNameError, CatalogueError."""
         await self.extensions.serving()
         if not (families := self.extensions.families):
             return
-        unknown = await self.threads.run(partial(self.checkpoints.unknown, families))
+        unknown = await self.threads.run(partial(self.checkpoints.unknown, families, name))
         while unknown:
             some, unknown = unknown[:RECOGNISED_AT_ONCE], unknown[RECOGNISED_AT_ONCE:]
             known: Sequence[Recognition | None] = [None] * len(some)

@@ -21,7 +21,7 @@ from sdterm.host.sdapi.values import read_values
 from sdterm.request import GenerationRequest, make_request
 from tests.engine.tapped import tiny
 from tests.engine.tapped.test_memory import EVERYWHERE
-from tests.host.running import Running, images, names, running
+from tests.host.running import Running, images, names, running, wait_until
 from tests.pipelines.hollow import hollow
 
 
@@ -126,16 +126,50 @@ def test_the_command_line_knows_its_samplers_and_options(host: Running) -> None:
     assert wrong.returncode == 2 and "shift" in wrong.stderr
 
 
-@pytest.mark.heavy
-def test_a_job_of_an_extensions_pipeline_that_needed_less_memory_loses_no_step_over_a_pause(tmp_path: Path) -> None:
-    """The host did not know the pipeline when the job was submitted, so only the plan's request names it."""
+MINE = """
+    from sdterm.hooks import ModelMatch, Pipeline, hookimpl
+
+    def detect(reader):
+        return ModelMatch(native_size=64, process="flow") if "mine" in reader.shapes() else None
+
+    def takes(reader):
+        return {"width": None, "height": None, "steps": 28, "cfg_scale": 3.5}
+
+    @hookimpl
+    def sdterm_pipelines():
+        samplers = lambda reader: {"EulerDiscrete": ()}
+        return [Pipeline("mine", "Mine", detect, lambda *how: None, takes=takes, samplers=samplers)]
+"""
+
+
+def test_an_extensions_pipeline_is_asked_what_it_takes_before_its_job_is_queued(tmp_path: Path) -> None:
     (tmp_path / "extensions").mkdir()
-    shutil.copy(tiny.__file__, tmp_path / "extensions")
-    (tmp_path / "extensions" / "everywhere.py").write_text(dedent(EVERYWHERE))
+    (tmp_path / "extensions" / "mine.py").write_text(dedent(MINE))
+    (tmp_path / CHECKPOINTS).mkdir(parents=True)
+    save_file({"mine": torch.zeros(1)}, tmp_path / CHECKPOINTS / "mine.safetensors")
+    with running(tmp_path) as host:
+        host.client.pause_queue()
+        for model in ("mine", None):  # it is the first one, too
+            request = _queued(host, model=model).request
+            assert (request.pipeline, request.steps, request.cfg_scale) == ("mine", 28, 3.5)
+        assert _queued(host, model="mine", sampler="EulerDiscrete", steps=5).request.steps == 5
+        with pytest.raises(RefusedError, match="has its own samplers"):
+            _queued(host, model="mine", sampler="Euler a")
+
+
+@pytest.mark.heavy
+def test_a_job_that_needed_less_memory_still_knows_its_pipeline_after_a_pause(tmp_path: Path) -> None:
+    """Nobody knew the pipeline when the job was submitted, so only the plan's request names it."""
+    (tmp_path / "extensions").mkdir()
     (tmp_path / CHECKPOINTS).mkdir(parents=True)
     save_file({tiny.KEY: torch.tensor([0])}, tmp_path / CHECKPOINTS / "tiny.safetensors")
     with running(tmp_path) as host:
+        host.client.pause_queue()
         job = host.submit(model="tiny", sampler="DPM++ 2M", pipeline_options={"quirk": "hungry"}, pause_at=10)
+        shutil.copy(tiny.__file__, tmp_path / "extensions")
+        (tmp_path / "extensions" / "everywhere.py").write_text(dedent(EVERYWHERE))
+        wait_until(lambda: any(model.name == "tiny" and model.usable for model in host.client.models()))
+        host.client.resume_queue()
         first = host.events(job)
         assert names(first, "stepped_down", "paused") == ["stepped_down", "paused"]
         seen = max(entry.number for entry in host.entries(job))

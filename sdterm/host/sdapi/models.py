@@ -47,7 +47,7 @@ def is_unknown_vae(library: Library, name: Any) -> bool:
 def chosen_checkpoint(services: HostServices, settings: Settings) -> tuple[CheckpointFile, str | None] | None:
     """The checkpoint that is drawn with and its hash, if that is known."""
     try:
-        found = services.checkpoints.drawn_with(settings["model"])
+        found = services.checkpoints.drawn_with(settings["model"], services.extensions.families)
     except UnknownNameError:
         return None
     return found, library_of(settings).known_hash(found.path)

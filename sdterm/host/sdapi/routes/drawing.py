@@ -96,7 +96,7 @@ async def _asked(
     fields = settings.job_fields() | ({"model": model} if model else {})
     told = echo or with_defaults(values, table)
     strict = services.settings["api_strict"]
-    is_tapped = await services.threads.run(partial(services.is_tapped, fields.get("model")))
+    is_tapped = await services.is_tapped(fields.get("model"))
     body = (without_sampler(values) if is_tapped else values) | {"styles": styles}
     wanted = asked(body, options, names, fields, table, echoed=told, strict=strict)
     if is_tapped:

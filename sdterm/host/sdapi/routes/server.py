@@ -54,7 +54,9 @@ def routes(services: HostServices, stop: Callable[[], None]) -> APIRouter:
     async def reloadapi() -> dict[str, Any]:
         """Read the checkpoint in the background, so that the next job need not."""
         settings = await in_thread(partial(settings_now, services))
-        path = await in_thread(lambda: services.checkpoints.drawn_with(settings["model"]).path)
+        path = await in_thread(
+            lambda: services.checkpoints.drawn_with(settings["model"], services.extensions.families).path
+        )
         with contextlib.suppress(WrongStateError):  # what draws reads it by itself
             services.dispatcher.preload(path)
         return {}
