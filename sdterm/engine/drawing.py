@@ -1,7 +1,7 @@
 """Drawing a run that is open: batch after batch, pass after pass."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
@@ -35,8 +35,6 @@ class _Drawing:
     """Images whose picture before hires was handed out."""
     cells: dict[int, Cell] = field(default_factory=dict)
     """For the grid."""
-    begun: dict[tuple[int, int], Init] = field(default_factory=dict)
-    """(image, pass) → what that pass goes on from: no tape has the way from a picture to a larger one."""
 
 
 def draw(run: Run, loader: Loader, sources: Sources) -> None:
@@ -91,7 +89,6 @@ def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid
                     run.emit(side)
             run.emit(finished.image)
             drawing.delivered.add(index)
-            drawing.begun = {of: init for of, init in drawing.begun.items() if of[0] != index}
             if grid:
                 drawing.cells[index] = Cell(finished.pixels, finished.image.infotext)
     return paused
@@ -126,20 +123,18 @@ def _sampled_pass(
     """before: the batch after the pass before, if that was drawn. What is not a number in half precision is tried again
     in float32, from the call where it arose."""
     dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
-    init, load = None, _models(run, loader, batch, number, dtype).own
-    match run.plan.passes[number].start:
-        case "image":
-            init = sources.init(run, load(), [run.plan.images[index] for index in batch.images])
-        case "pass":
-            begun = [drawing.begun[index, number] for index in batch.images if (index, number) in drawing.begun]
-            if len(begun) < len(batch.images):
-                begun = [*larger(run, number, _before(run, loader, batch, number, before, drawing), load).parted()]
-                drawing.begun |= {(index, number): one for index, one in zip(batch.images, begun, strict=True)}
-            init = Init.joined(begun)
-    weights = load().weights  # reading them is no part of what is measured
+    models = _models(run, loader, batch, number, dtype)
+    init, start = None, run.plan.passes[number].start
+    if start == "image":
+        images = [run.plan.images[index] for index in batch.images]
+        init = _init(run, batch, number, lambda: sources.init(run, models.own(), images))
+    elif start == "pass":
+        came_from = _before(run, loader, batch, number, before, drawing)
+        init = _init(run, batch, number, lambda: larger(run, number, came_from, models.own))
+    weights = models.own().weights  # reading them is no part of what is measured
     try:
         with _measured(run, weights, batch, number):
-            return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
+            return sample_pass(run, models, batch, number, init)
     except PausedError:
         step = run.pause_at.step if run.pause_at else 0
         for preview in paused_previews(run, _loaded(loader), batch, number, step):
@@ -156,6 +151,17 @@ def _sampled_pass(
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     return sample_pass(run, _models(run, loader, batch, number, torch.float32), batch, number, init)
+
+
+def _init(run: Run, batch: Batch, number: int, make: Callable[[], Init]) -> Init:
+    """What a pass begins with: what the tape kept of it, else what is made."""
+    if any(run.tape.init(index, number) is None for index in batch.images):
+        for index, one in zip(batch.images, make().parted(), strict=True):
+            if run.tape.init(index, number) is None:
+                run.tape.keep_init(index, number, one.tensors())
+    kept = [run.tape.init(index, number) or {} for index in batch.images]
+    from_image = run.plan.passes[number].start == "image"
+    return Init.joined([Init.of_tensors(each, run.device, from_image=from_image) for each in kept])
 
 
 def _before(run: Run, loader: Loader, batch: Batch, number: int, drawn: Sequence[Drawn], drawing: _Drawing) -> Before:

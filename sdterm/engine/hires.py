@@ -46,15 +46,17 @@ def drawn_before(run: Run, latents: torch.Tensor, model: Callable[[], Model]) ->
 def given_before(run: Run, images: int, model: Callable[[], Model]) -> Before:
     """A picture in the place of what the pass before would have drawn, the same for all images. model: the one that
     would have. Raises InputError."""
-    given = flattened(run.inputs.read(run.request.first_pass_image), run.request.background_color)
-    picture = np.asarray(given)
+
+    @cache
+    def picture() -> NDArray[Any]:
+        return np.asarray(flattened(run.inputs.read(run.request.first_pass_image), run.request.background_color))
 
     def latents() -> torch.Tensor:
         loaded = model()
-        pixels = encodable(picture).to(loaded.components.device)
+        pixels = encodable(picture()).to(loaded.components.device)
         return encoded_picture(run, loaded, pixels).expand(images, -1, -1, -1)
 
-    return Before(latents, lambda: [Decoded(picture, run.dtype)] * images)
+    return Before(latents, lambda: [Decoded(picture(), run.dtype)] * images)
 
 
 def larger(run: Run, pass_no: int, before: Before, load: Callable[[], Model]) -> Init:

@@ -24,6 +24,8 @@ from sdterm.engine.upscale import enlarged
 from sdterm.hooks import SeesInit
 from sdterm.messages import message
 
+_TOLD = "told: "
+
 
 @dataclass(frozen=True)
 class Init:
@@ -44,6 +46,18 @@ class Init:
             one = slice(index, index + 1)
             mask = None if self.mask is None else self.mask[one]
             yield replace(self, latents=self.latents[one], mask=mask, told=self.told[one])
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Of one image by itself, by name."""
+        told = {_TOLD + name: tensor for each in self.told for name, tensor in each.items()}
+        return {"latents": self.latents} | ({} if self.mask is None else {"mask": self.mask}) | told
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, torch.Tensor], device: torch.device, *, from_image: bool) -> "Init":
+        """The opposite of `tensors`."""
+        there = {name: tensor.to(device) for name, tensor in tensors.items()}
+        told = {name.removeprefix(_TOLD): tensor for name, tensor in there.items() if name.startswith(_TOLD)}
+        return cls(there["latents"], there.get("mask"), [told], from_image)
 
     @classmethod
     def joined(cls, each: "Sequence[Init]") -> "Init":

@@ -97,6 +97,7 @@ class Tape:
         self._lock = threading.Lock()
         self._rows: dict[tuple[int, int, str, int], Row] = {}  # image, pass, module, call
         self._starts: dict[tuple[int, int], str] = {}  # image, pass
+        self._inits: dict[tuple[int, int], Mapping[str, torch.Tensor]] = {}  # image, pass
         self._float32: dict[tuple[int, int], int] = {}
         self._finished: set[int] = set()
         self._delivered: set[tuple[int, str]] = set()  # image, kind of picture
@@ -148,6 +149,16 @@ class Tape:
             self._starts[image, pass_no] = start
             self._write({"kind": "start", "image": image, "pass": pass_no, "checksum": start}, [latents])
 
+    def init(self, image: int, pass_no: int) -> Mapping[str, torch.Tensor] | None:
+        """What an image's pass begins with before noise is mixed in, by name and on the CPU, as it was kept."""
+        return self._inits.get((image, pass_no))
+
+    def keep_init(self, image: int, pass_no: int, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Whoever goes on begins with the same: encoded or enlarged once more it may be another, in tiles for one."""
+        with self._lock:
+            self._inits[image, pass_no] = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+            self._write_init(image, pass_no)
+
     def append(self, row: Row) -> None:
         with self._lock:
             self._rows[row.image, row.pass_no, row.module, row.call] = row
@@ -177,6 +188,9 @@ class Tape:
         with self._lock:
             self._starts[image, pass_no] = recorded.start
             self._write({"kind": "start", "image": image, "pass": pass_no, "checksum": recorded.start})
+            if recorded.init is not None:
+                self._inits[image, pass_no] = recorded.init
+                self._write_init(image, pass_no)
             if recorded.float32 is not None:
                 self._float32[image, pass_no] = recorded.float32
                 at = {"image": image, "pass": pass_no, "module": DENOISER, "call": recorded.float32}
@@ -200,8 +214,8 @@ class Tape:
             if image in images and is_same and len(rows) > len(self._rows_of(image, pass_no)):
                 with self._lock:
                     self._cut(image, pass_no, DENOISER, 0)
-                float32 = other._float32.get((image, pass_no))
-                self.adopt(Recorded(self._head["header"], self._head["passes"], start, rows, float32), image, pass_no)
+                how = other._inits.get((image, pass_no)), other._float32.get((image, pass_no))
+                self.adopt(Recorded(self._head["header"], self._head["passes"], start, rows, *how), image, pass_no)
 
     def is_float32(self, image: int, pass_no: int) -> bool:
         return (image, pass_no) in self._float32
@@ -210,7 +224,7 @@ class Tape:
         """The image was delivered: it is not drawn again, and its rows are dropped."""
         with self._lock:
             self._finished.add(image)
-            self._rows = {key: row for key, row in self._rows.items() if key[0] != image}
+            self._let_go(image)
             self._write({"kind": "finished", "image": image})
             self._compact()
 
@@ -252,15 +266,24 @@ class Tape:
             self._write({"kind": "cut", "image": image, "pass": pass_no, "module": module, "call": call})
 
     def _drop(self, image: int, pass_no: int, module: str, call: int) -> bool:
+        """Returns whether there was anything. Later passes go on from what is drawn anew."""
         gone = [key for key in self._rows if key[:3] == (image, pass_no, module) and key[3] >= call]
         for key in gone:
             del self._rows[key]
+        if gone:
+            self._inits = {key: init for key, init in self._inits.items() if key[0] != image or key[1] <= pass_no}
         return bool(gone)
+
+    def _let_go(self, image: int) -> None:
+        """Of a finished image nothing is wanted any more."""
+        self._rows = {key: row for key, row in self._rows.items() if key[0] != image}
+        self._inits = {key: init for key, init in self._inits.items() if key[0] != image}
 
     def _forget(self, first: int = 0) -> None:
         """Drop what is known of the passes from `first` on, and with it what was delivered."""
         self._rows = {key: row for key, row in self._rows.items() if row.pass_no < first}
         self._starts = {key: start for key, start in self._starts.items() if key[1] < first}
+        self._inits = {key: init for key, init in self._inits.items() if key[1] < first}
         self._float32 = {key: call for key, call in self._float32.items() if key[1] < first}
         self._finished, self._delivered = set(), set()
 
@@ -273,10 +296,16 @@ class Tape:
         self._body = self._file.tell()
         for (image, pass_no), start in self._starts.items():
             self._write({"kind": "start", "image": image, "pass": pass_no, "checksum": start})
+        for image, pass_no in self._inits:
+            self._write_init(image, pass_no)
         for (image, pass_no), call in self._float32.items():
             self._write({"kind": "float32", "image": image, "pass": pass_no, "module": DENOISER, "call": call})
         for row in self._rows.values():
             self._write_row(row)
+
+    def _write_init(self, image: int, pass_no: int) -> None:
+        init = self._inits[image, pass_no]
+        self._write({"kind": "init", "image": image, "pass": pass_no, "names": [*init]}, [*init.values()])
 
     def _write_row(self, row: Row) -> None:
         tensors = [tensor for tensor in row.tensors if tensor is not None]
@@ -309,6 +338,8 @@ class Tape:
                     self._body = position
                 case {"kind": "start", "image": image, "pass": pass_no, "checksum": start}:
                     self._starts[image, pass_no] = start
+                case {"kind": "init", "image": image, "pass": pass_no, "names": names}:
+                    self._inits[image, pass_no] = dict(zip(names, tensors, strict=True))
                 case {"kind": "row", "image": image, "pass": pass_no, "module": module, "call": call}:
                     what = fields["sigma"], fields["checksum"], tuple(tensors), fields.get("tree")
                     row = Row(image, pass_no, module, call, *what)
@@ -320,7 +351,7 @@ class Tape:
                 case {"kind": "finished", "image": image}:
                     self._finished.add(image)
                     if not all_rows:
-                        self._rows = {k: r for k, r in self._rows.items() if k[0] != image}
+                        self._let_go(image)
                 case {"kind": "delivered", "image": image, "picture": kind}:
                     self._delivered.add((image, kind))
         return head, end
@@ -334,6 +365,7 @@ class Recorded:
     passes: Sequence[Mapping[str, Any]]
     start: str
     rows: Sequence[Row]
+    init: Mapping[str, torch.Tensor] | None
     float32: int | None
 
 
@@ -348,8 +380,8 @@ def recorded(path: Path, image: int, pass_no: int) -> Recorded | None:
     start = tape._starts.get((image, pass_no))
     if not head or not rows or start is None:
         return None
-    float32 = tape._float32.get((image, pass_no))
-    return Recorded(head.get("header", {}), head.get("passes", ()), start, rows, float32)
+    how = tape._inits.get((image, pass_no)), tape._float32.get((image, pass_no))
+    return Recorded(head.get("header", {}), head.get("passes", ()), start, rows, *how)
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -17,7 +17,7 @@ from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.memory import Measured, Measurements
 from sdterm.core.planning.plan import Plan
 from sdterm.engine.limit import CountedTensors
-from sdterm.engine.run import Resume
+from sdterm.engine.run import PauseAt, Resume
 from sdterm.events import Done, Event, Failed, Image, Resumed, Started, Step, SteppedDown
 from tests import tiny_checkpoint
 from tests.engine.conftest import images, request
@@ -150,6 +150,24 @@ def test_what_was_sampled_is_not_sampled_again_to_be_decoded_in_tiles(limited: E
     (image,) = images(events)
     assert "small" in record(image).memory, "it is drawn so again"
     assert pixels(image).shape == pixels(plain).shape
+
+
+def test_a_pass_that_began_with_a_picture_goes_on_with_it_where_the_vae_works_in_tiles_by_then(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Tiles change what a picture is encoded as, not only what is decoded."""
+    (tmp_path / "small.py").write_text(dedent(SMALL_TILES))
+    plugins = load_plugins(tmp_path)
+    asked = {"width": 64, "height": 64, "steps": 2, "hires": True, "hires_scale": 2.0, "hires_upscaler": "Lanczos"}
+    first = engine.run(request(**asked), plugins, tape=tmp_path / "tape", pause_at=PauseAt(1, 1))
+    (started,) = [event for event in first if isinstance(event, Started)]
+    plan = Plan.model_validate_json(started.data)
+    tiled = plan.request.model_copy(update={"memory": ("small",)})
+    resume = Resume(plan.model_copy(update={"request": tiled}))
+    rest = [*engine.run(tiled, plugins, tape=tmp_path / "tape", resume=resume)]
+    assert isinstance(rest[-1], Done)
+    assert [(event.pass_no, event.step) for event in rest if isinstance(event, Step)] == [(1, 2)]
+    assert "small" in record(images(rest)[0]).memory
 
 
 GREEDY = """
