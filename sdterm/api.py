@@ -329,6 +329,11 @@ class JobDetails(JobView):
     last_event: int = 0
     """The number of its last event that is kept: whoever saw that one has seen all."""
 
+    @property
+    def rungs(self) -> Rungs:
+        """The steps of the ladder with which it goes on, those of its memory plan among them."""
+        return tuple(self.plan["request"]["rungs"]) if self.plan else self.request.rungs
+
 
 class JobPage(Answer):
     """Some jobs, in the order asked for."""

@@ -95,7 +95,7 @@ def resume(context: click.Context, job: int | None, images: str | None, pause_at
     "rungs",
     type=click.Choice(get_args(Rung)),
     multiple=True,
-    help="Begin with this step of the ladder; may be repeated.",
+    help="Take this step of the ladder too; may be repeated.",
 )
 @flag_options
 @click.pass_context
@@ -117,8 +117,10 @@ def retry(
     with connect(settings) as host:
         jobs = [known.id for known in reversed(_every(host, ["failed"]))] if job is None else [job]
         for known in jobs:
-            memory = (*host.job(known).request.memory, *optimize) if optimize else None
-            host.retry(known, Retry(batch_size=batch, memory=memory, rungs=rungs or None))
+            now = host.job(known)
+            memory = (*now.request.memory, *optimize) if optimize else None
+            further = tuple(dict.fromkeys((*now.rungs, *rungs))) if rungs else None
+            host.retry(known, Retry(batch_size=batch, memory=memory, rungs=further))
     for known in jobs:
         click.echo(tr("Job {job} is retried. `sdterm attach {job}` shows it.", job=known))
 

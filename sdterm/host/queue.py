@@ -238,17 +238,18 @@ class JobQueue:
     def stepped_down(self, job: int, event: SteppedDown) -> None:
         """A job needed less memory: whoever goes on with it begins there."""
         with self._database.transaction():
-
-            def lower(request: GenerationRequest) -> GenerationRequest:
-                return request.model_copy(update={"rungs": tuple(dict.fromkeys((*request.rungs, event.rung)))})
-
-            self._compute(job, self._row(job), lower)
+            self._compute(job, self._row(job), lambda request: _lower(request, [event.rung]))
             self._log.add(job, event)
 
     def _compute(self, job: int, row: sqlite3.Row, changed: Callable[[GenerationRequest], GenerationRequest]) -> None:
         """Keep another way to compute the same images. Their plan's request says more than the one that was submitted:
         what an extension's pipeline left to itself, and how the memory plan began."""
         self._update(job, request=changed(GenerationRequest.model_validate_json(row["request"])).model_dump_json())
+        self._change_plan(job, row, changed)
+
+    def _change_plan(
+        self, job: int, row: sqlite3.Row, changed: Callable[[GenerationRequest], GenerationRequest]
+    ) -> None:
         if row["plan"]:
             plan = Plan.model_validate_json(row["plan"])
             self._update(job, plan=plan.model_copy(update={"request": changed(plan.request)}).model_dump_json())
@@ -331,9 +332,13 @@ class JobQueue:
         return wish
 
     def prepared(self, job: int, started: Started, bound_plugins: Sequence[Sequence[str]]) -> bool:
-        """Keep a job's plan, before its first step. Returns False if it has one already."""
+        """Keep a job's plan, before its first step. Returns False if it has one already: of that, only how far down the
+        ladder it is changes."""
         with self._database.transaction():
-            if self._row(job)["plan"]:
+            row = self._row(job)
+            if row["plan"]:
+                further = Plan.model_validate_json(started.data).request.rungs
+                self._change_plan(job, row, lambda request: _lower(request, further))
                 return False
             self._update(
                 job,
@@ -530,6 +535,11 @@ def _listed(row: sqlite3.Row) -> JobView:
         created=row["created"],
         ended=row["ended"],
     )
+
+
+def _lower(request: GenerationRequest, rungs: Iterable[str]) -> GenerationRequest:
+    """The request, further down the ladder."""
+    return request.model_copy(update={"rungs": tuple(dict.fromkeys((*request.rungs, *rungs)))})
 
 
 def _marks(values: Collection[str]) -> str:

@@ -77,4 +77,4 @@ def _smaller(side: str) -> Callable[[JobDetails], int | None]:
 
 def _with(rung: str) -> Callable[[JobDetails], list[str]]:
     """One more step of the ladder."""
-    return lambda job: [*dict.fromkeys((*job.request.rungs, rung))]
+    return lambda job: [*dict.fromkeys((*job.rungs, rung))]

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sdterm import Engine, load_plugins
 from sdterm.api import STATES, FieldError, Resumption, Retry
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.rundir import make_private, run_folder_of
-from sdterm.events import Cancelled, Done, Event, Failed, Paused, Waiting
+from sdterm.events import Cancelled, Done, Event, Failed, Paused, Started, SteppedDown, Waiting
 from sdterm.host.queue import UnknownJobError, WrongStateError
 from sdterm.host.services import HostServices
 from tests.host.conftest import settings_of, submission
@@ -144,6 +147,22 @@ def test_a_retry_splits_a_job_evenly_and_changes_nothing_that_is_drawn(services:
     services.jobs.retry(job, Retry(batch_size=3, batch_cond_uncond=False, precision="full"))
     how = {"batch_size": 3, "batch_count": 4, "batch_cond_uncond": False, "precision": "full"}
     assert services.details(job).request == before.model_copy(update=how)
+
+
+def test_how_far_down_the_ladder_each_run_of_a_job_began_is_kept(services: HostServices, tmp_path: Path) -> None:
+    """Of the plan alone: whoever asked for the job did not ask for that."""
+    asked = submission(steps=1, width=64, height=64)
+    engine = Engine(library=Library(tmp_path), device="cpu")
+    started = next(event for event in engine.run(asked.request, load_plugins()) if isinstance(event, Started))
+    plan = Plan.model_validate_json(started.data)
+    job = services.jobs.submit(asked, services.saving())
+    for rungs in ((), ("lean-attention",), ("apart",), ()):
+        begun = plan.model_copy(update={"request": plan.request.model_copy(update={"rungs": rungs})})
+        services.jobs.prepared(job, started.model_copy(update={"data": begun.model_dump_json().encode()}), [])
+    assert services.details(job).rungs == ("lean-attention", "apart") and not services.details(job).request.rungs
+    services.jobs.stepped_down(job, SteppedDown(rung="vae-tiling", message="", phase="decode"))
+    assert services.details(job).rungs == ("lean-attention", "apart", "vae-tiling")
+    assert services.details(job).request.rungs == ("vae-tiling",)
 
 
 # --- order ----------------------------------------------------------------------------------------------------------

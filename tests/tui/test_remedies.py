@@ -36,6 +36,8 @@ def test_a_step_of_the_ladder_lets_the_same_job_go_on() -> None:
     asked = job(width=512, height=768, batch_size=4, batch_count=2, rungs=("apart",))
     assert applied(change("one image at a time"), asked) == Retry(rungs=("apart", "split-batch"))
     assert applied(change("decode in tiles"), job()) == Retry(rungs=("vae-tiling",))
+    planned = job(PLAN | {"request": {"rungs": ["lean-attention"]}})
+    assert applied(change("decode in tiles"), planned) == Retry(rungs=("lean-attention", "vae-tiling"))
     everything = applied(change("everything that needs less memory"), asked)
     assert isinstance(everything, Retry) and everything.ladder == "on" and len(everything.rungs or ()) == 8
     for code in ("not_a_number", "worker_died"):
@@ -69,4 +71,4 @@ def test_a_size_that_was_left_to_the_model_is_made_smaller_too() -> None:
     assert isinstance(fields, dict) and (fields["width"], fields["height"]) == (384, 384)
 
 
-PLAN = {"width": 512, "height": 512, "images": [{"seed": 77, "variation_seed": 99}]}
+PLAN = {"width": 512, "height": 512, "images": [{"seed": 77, "variation_seed": 99}], "request": {"rungs": []}}
