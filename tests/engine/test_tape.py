@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from safetensors.torch import save_file
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
-from sdterm.core.settings.paths import EMBEDDED_MODEL
+from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.engine.run import Resume
 from sdterm.engine.tape import DENOISER, Row, Tape, checksum, read_records
 from sdterm.events import Event, Failed, Image, Resumed, Started, Warning
@@ -135,6 +136,27 @@ def test_another_checkpoint_starts_the_image_again_and_says_so(
     assert warning.code == "tape_restarted" and "checkpoint" in warning.message
     assert not [event for event in events if isinstance(event, Resumed)]
     assert only_image(events).data == only_image(list(other_checkpoint.run(asked, plugins))).data
+
+
+def test_of_two_copies_of_a_checkpoint_a_job_goes_on_with_the_one_that_it_began_with(
+    plugins: PluginSet, tmp_path: Path
+) -> None:
+    """Each has its own configuration beside it."""
+    (tmp_path / CHECKPOINTS).mkdir(parents=True)
+    for name in ("one", "two"):
+        shutil.copy(EMBEDDED_MODEL, tmp_path / CHECKPOINTS / f"{name}.safetensors")
+    config = "model: {params: {parameterization: v, unet_config: {params: {}}}}"
+    (tmp_path / CHECKPOINTS / "two.yaml").write_text(config)
+    engine, asked = Engine(library=Library(tmp_path), device="cpu"), request(model="two", steps=3)
+    (other,) = images(list(engine.run(request(model="one", steps=3), plugins)))
+    (whole,) = images(list(engine.run(asked, plugins)))
+    assert other.pixel_hash != whole.pixel_hash
+    (started,) = [
+        event for event in stop_at_step(engine, plugins, asked, 2, tmp_path / "tape") if isinstance(event, Started)
+    ]
+    resume = Resume(Plan.model_validate_json(started.data))
+    rest = [*engine.run(asked, plugins, tape=tmp_path / "tape", resume=resume)]
+    assert only_image(rest).pixel_hash == whole.pixel_hash and any(isinstance(event, Resumed) for event in rest)
 
 
 def rows_of(tape: Path) -> Counter[int]:

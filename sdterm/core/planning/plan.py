@@ -214,10 +214,14 @@ def _check_parts(plan: ModelPlan, model: ChosenModel, library: Library) -> None:
 
 def _same_files(plan: ModelPlan, library: Library) -> CheckpointFile:
     """The checkpoint that a plan was made with, with its VAE. Raises ModelFileError."""
-    checkpoint = library.with_hash(plan.model_hash)
-    if not checkpoint:  # the cache of hashes may be gone
-        namesakes = (there for there in library.checkpoints() if there.name == plan.model)
-        checkpoint = next((there for there in namesakes if library.has_hash(there.path, plan.model_hash)), None)
+    namesakes = [there for there in library.checkpoints() if there.name == plan.model]
+
+    def namesake(*, compute: bool) -> CheckpointFile | None:
+        same = (there for there in namesakes if library.has_hash(there.path, plan.model_hash, compute=compute))
+        return next(same, None)
+
+    # A copy of another name may have another configuration beside it. The cache of hashes may be gone.
+    checkpoint = namesake(compute=False) or library.with_hash(plan.model_hash) or namesake(compute=True)
     if not checkpoint:
         raise ModelFileError(
             message(
