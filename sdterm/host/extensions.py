@@ -219,12 +219,23 @@ class Extensions:
         current = await self.serving()
         if not self._has_looked and not _has_all(current, request, bound):
             current = await self.settled()
-        if bound:
-            return tuple(self._as_bound(current, slug, digest) for slug, digest in bound)
+        sources = tuple(self._as_bound(current, *each) for each in bound) if bound else current.sources
+        off = {source.slug for source in sources if source.refusal}
+        if bound and not off:
+            return sources
         try:
             choose_parts(request, current.names)
         except UnknownNameError as error:
-            if owner := self._gave.get(_named(error.kind, error.name)):
+            if not self._folder:
+                said = message(
+                    "It needs the {kind} '{name}' from an extension, and this host runs without extensions. Start it "
+                    "without --safe to continue the job.",
+                    kind=error.kind,
+                    name=printable(error.name),
+                )
+                raise NeedsPluginError(said) from error
+            owner = self._gave.get(_named(error.kind, error.name))
+            if owner and (owner in off or not bound):
                 said = message(
                     "It needs the {kind} '{name}' from the extension {extension}, which does not give it now.",
                     kind=error.kind,
@@ -234,7 +245,7 @@ class Extensions:
                 raise NeedsPluginError(said) from error
         except RequestError:
             pass  # the engine says so
-        return current.sources
+        return sources
 
     def _as_bound(self, current: ServingSet, slug: str, digest: str) -> Source:
         found = next((source for source in current.sources if source.slug == slug), None)
@@ -248,6 +259,8 @@ class Extensions:
             )
         if found and (found.digest == digest or found.origin != "extension"):
             return found
+        if not self._folder:
+            return Source(slug, "extension", "", digest, refusal=message("this host runs without extensions"))
         kept = frozen(self._root, slug, digest)
         if kept:
             return Source(slug, "extension", str(kept), digest, site=found.site if found else None)

@@ -9,20 +9,24 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from click.testing import CliRunner
 
 from sdterm.api import Extension
+from sdterm.cli import sdterm as command
+from sdterm.client import Client
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.settings.rundir import make_private, run_folder_of
-from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
+from sdterm.events import Done, Event, ExtensionChanged, Failed, Image, Interrupted, Paused, Queued, Waiting
 from sdterm.host.services import HostServices
 from tests.host.conftest import opened_files, settings_of, submission
 from tests.host.running import Running, images, running, wait_until
 
 SMALL = {"steps": 4, "width": 64, "height": 64}
 WITHIN = 60.0  # seconds
+T = TypeVar("T", bound=Event)
 
 
 def sampler(name: str = "Mine", factor: float = 1.0, harm: str = "pass") -> str:
@@ -42,6 +46,11 @@ def sampler(name: str = "Mine", factor: float = 1.0, harm: str = "pass") -> str:
         def sdterm_samplers():
             return [Sampler(id="{name.lower()}", label="{name}", sample=sample)]
     """)
+
+
+def first(kind: type[T], client: Client, job: int) -> T:
+    """What happens to a job, up to the first event of that kind."""
+    return next(entry.event for entry in client.events(job=job, after=0) if isinstance(entry.event, kind))
 
 
 class Home:
@@ -467,7 +476,7 @@ def test_a_job_whose_sampler_is_gone_waits_for_it(home: Home) -> None:
     (home.folder / "mine.py").rename(home.folder / ".away")
     home.told(after, lambda event: event.message == "mine was removed.")
     home.client.resume_queue()
-    waiting = next(e.event for e in home.client.events(job=job, after=after) if isinstance(e.event, Waiting))
+    waiting = first(Waiting, home.client, job)
     assert waiting.code == "needs_plugin"
     assert "It needs the sampler 'Mine' from the extension mine" in waiting.message
     (home.folder / ".away").rename(home.folder / "mine.py")
@@ -492,9 +501,51 @@ def test_a_job_waits_for_whatever_it_asks_for_by_name(home: Home) -> None:
     (home.folder / "mine.py").unlink()
     home.told(after, lambda event: event.message == "mine was removed.")
     home.client.resume_queue()
-    waiting = next(e.event for e in home.client.events(job=job, after=after) if isinstance(e.event, Waiting))
+    waiting = first(Waiting, home.client, job)
     assert "It needs the postprocessor 'Mine' from the extension mine" in waiting.message
     home.client.cancel(job)
+
+
+@pytest.mark.heavy
+def test_a_host_without_extensions_runs_none_for_a_job_that_began_with_them(tmp_path: Path) -> None:
+    """Not even its own copy of one: that may be what harms it. What names one waits, the others go on."""
+    ran = tmp_path / "ran"
+    with running(tmp_path / "data") as host:
+        mine = f"open({str(ran)!r}, 'a').close()\n" + dedent(sampler())
+        (host.settings.root / "extensions" / "mine.py").write_text(mine)
+        wait_until(lambda: any(one.slug == "mine" for one in host.client.extensions()), WITHIN)
+        jobs = [host.submit(**SMALL | {"sampler": name, "steps": 6}, pause_at=2) for name in ("Mine", "Euler a")]
+        for job in jobs:
+            assert isinstance(host.events(job)[-1], Paused)
+        host.kill_host()
+    ran.unlink()
+    with running(tmp_path / "data", SDTERM_EXTENSIONS="false") as host:
+        for job in jobs:
+            host.client.resume(job)
+        waiting = first(Waiting, host.client, jobs[0])
+        assert waiting.code == "needs_plugin" and "the sampler 'Mine' from an extension" in waiting.message
+        first(Done, host.client, jobs[1])
+        host.kill_host()
+    assert not ran.exists()
+    with running(tmp_path / "data") as host:
+        first(Done, host.client, jobs[0])
+
+
+@pytest.mark.heavy
+def test_a_job_that_was_begun_with_what_is_disabled_by_now_waits_for_it(home: Home) -> None:
+    home.put("mine.py", sampler())
+    job = home.host.submit(**SMALL | {"sampler": "Mine", "steps": 6}, pause_at=2)
+    assert isinstance(home.host.events(job)[-1], Paused)
+    after = home.last()
+    enable = ["--data-dir", str(home.host.settings.root)]
+    assert CliRunner().invoke(command, ["ext", "disable", "mine", *enable]).exit_code == 0
+    wait_until(lambda: home.standing("mine").state == "off", WITHIN)
+    home.client.resume(job)
+    assert "It needs the sampler 'Mine' from the extension mine" in first(Waiting, home.client, job).message
+    assert CliRunner().invoke(command, ["ext", "enable", "mine", *enable]).exit_code == 0
+    assert isinstance(
+        next(e.event for e in home.client.events(job=job, after=after) if isinstance(e.event, Done)), Done
+    )
 
 
 @pytest.mark.heavy
