@@ -17,7 +17,7 @@ from sdterm.messages import message
 
 MIGRATIONS = (
     *("schema.sql", "facts.sql", "found.sql", "passes.sql", "trash.sql", "inputs.sql", "second_passes.sql"),
-    *("kinds.sql", "devices.sql", "deliveries.sql"),
+    *("kinds.sql", "devices.sql", "deliveries.sql", "hardware.sql"),
 )
 """The files that bring a database from version k to k + 1."""
 

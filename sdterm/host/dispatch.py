@@ -127,7 +127,7 @@ class Dispatcher:
         seen: dict[str, object] = {"drained": worker.name in self._drained}
         if reading:
             seen |= {"memory_used": reading.used, "memory_total": reading.total, "temperature": reading.temperature}
-            seen["hardware"] = worker.hardware or reading.name
+            seen["hardware"] = self._hardware(worker)
         return worker.view.model_copy(update=seen)
 
     @property
@@ -312,7 +312,10 @@ class Dispatcher:
         idle = [each for each in self._workers if each is worker or each in self._idle]
         able = {each.name: each for each in idle if each.name not in self._drained}
         known = frozenset(each.name for each in self._workers if not each.is_out)
-        jobs = self._jobs.next(len(able), able, known)
+        sound = [each for each in self._workers if each.name in known - self._drained and not each.trouble]
+        taking = {each.name: self._hardware(each) for each in sound}
+        here = {taking[name] for name in able if name in taking}
+        jobs = self._jobs.next(len(able), able, known, set() if "" in here else {*taking.values()} - here)
         chosen = placed(jobs, [self._candidate(each) for each in able.values()], known)
         for name in chosen:
             if able[name] is not worker:
@@ -327,7 +330,13 @@ class Dispatcher:
             frozenset(name for name in (view.model, *view.kept) if name),
             reading.free if reading else None,
             worker.is_alive,
+            "" if worker.trouble else self._hardware(worker),
         )
+
+    def _hardware(self, worker: WorkerProcess) -> str:
+        """What a device is; empty as long as that is not known."""
+        reading = self._cards.of(worker.name, worker.card)
+        return worker.hardware or (reading.name if reading else "")
 
     async def _is_of_other_device(self, job: int) -> bool:
         """Whether a job is pinned to a device that this host has not; it waits then."""
@@ -652,7 +661,7 @@ class Dispatcher:
         """Keep and tell what a worker says. Returns that with which its part of the job ends, if it does."""
         match event:
             case Started():
-                self._jobs.prepared(job.id, event, message["bound_plugins"])
+                self._jobs.prepared(job.id, event, message["bound_plugins"], worker.hardware)
             case Preview():
                 self._previews[job.id] = event.data
                 self._log.show(job.id, event)

@@ -1,5 +1,5 @@
-"""Which device draws which job: where its model is in memory, else where no model has to go, else the one with most
-memory free."""
+"""Which device draws which job: one like that on which it was begun, where its model is in memory, else where no model
+has to go, else the one with most memory free."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ class Candidate:
     """Bytes of its memory, where that is known."""
     is_running: bool = False
     """Whether its process runs."""
+    hardware: str = ""
+    """What it is; empty if that is not known."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class WaitingJob:
     """The name of its checkpoint's file."""
     device: str | None = None
     """The only device that may draw it."""
+    hardware: str = ""
+    """On what it was begun: what is computed on another is not the same to the bit, so it would begin again there."""
 
 
 def placed(jobs: Sequence[WaitingJob], candidates: Sequence[Candidate], known: frozenset[str]) -> dict[str, int]:
@@ -37,6 +41,8 @@ def placed(jobs: Sequence[WaitingJob], candidates: Sequence[Candidate], known: f
         able = [each for each in candidates if each.device not in found]
         if job.device in known:
             able = [each for each in able if each.device == job.device]
+        elif job.hardware and job.hardware in {each.hardware for each in candidates}:
+            able = [each for each in able if each.hardware == job.hardware]
         if able:
             found[max(able, key=lambda each: _suits(job, each)).device] = job.id
     return found

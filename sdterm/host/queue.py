@@ -290,19 +290,23 @@ class JobQueue:
 
     # --- what becomes of a job ----------------------------------------------------------------------------------------
 
-    def next(self, count: int, devices: Collection[str], known: Collection[str]) -> list[WaitingJob]:
+    def next(
+        self, count: int, devices: Collection[str], known: Collection[str], elsewhere: Collection[str] = ()
+    ) -> list[WaitingJob]:
         """The first so many jobs of the queue that one of these devices may draw; none if it is paused. known: all
-        devices of the host; a job that is pinned to another one is for any of these."""
+        devices of the host; a job that is pinned to another one is for any of these. elsewhere: hardware that only
+        other devices are; what was begun on it waits for them."""
         if self.is_paused() or not devices:
             return []
         other = [device for device in known if device not in devices]
         rows = self._database.rows(
             f"SELECT * FROM jobs WHERE state = 'queued' AND coalesce(device, '') NOT IN ({_marks(other)})"
-            " ORDER BY position, id LIMIT ?",
+            f" AND (device IS NOT NULL OR hardware NOT IN ({_marks(elsewhere)})) ORDER BY position, id LIMIT ?",
             *other,
+            *elsewhere,
             count,
         )
-        return [WaitingJob(row["id"], row["model"], row["device"]) for row in rows]
+        return [WaitingJob(row["id"], row["model"], row["device"], row["hardware"]) for row in rows]
 
     def take(self, job: int | None = None) -> int | None:
         """The next job of the queue, or this one, running from now on; None if there is none or the queue is paused. A
@@ -331,11 +335,14 @@ class JobQueue:
         wish: str | None = self._row(job)["wish"]
         return wish
 
-    def prepared(self, job: int, started: Started, bound_plugins: Sequence[Sequence[str]]) -> bool:
+    def prepared(
+        self, job: int, started: Started, bound_plugins: Sequence[Sequence[str]], hardware: str | None = None
+    ) -> bool:
         """Keep a job's plan, before its first step. Returns False if it has one already: of that, only how far down the
-        ladder it is changes."""
+        ladder it is changes. hardware: on what it is drawn."""
         with self._database.transaction():
             row = self._row(job)
+            self._update(job, hardware=hardware or "")
             if row["plan"]:
                 further = Plan.model_validate_json(started.data).request.rungs
                 self._change_plan(job, row, lambda request: _lower(request, further))

@@ -7,8 +7,8 @@ OTHER = Candidate("cuda:2", frozenset({"other"}), is_running=True)
 ALL = frozenset({"cuda:0", "cuda:1", "cuda:2"})
 
 
-def job(number: int, model: str = "lake", device: str | None = None) -> WaitingJob:
-    return WaitingJob(number, model, device)
+def job(number: int, model: str = "lake", device: str | None = None, hardware: str = "") -> WaitingJob:
+    return WaitingJob(number, model, device, hardware)
 
 
 def test_a_job_goes_where_its_model_is_in_memory() -> None:
@@ -37,3 +37,12 @@ def test_a_pinned_job_waits_for_its_device_and_holds_up_no_other() -> None:
 
 def test_a_job_that_is_pinned_to_what_is_not_there_goes_where_it_is_told_so() -> None:
     assert placed([job(1, device="cuda:9")], [COLD, WARM], ALL) == {"cuda:1": 1}
+
+
+def test_a_job_that_was_begun_goes_on_with_hardware_like_that() -> None:
+    old, new, unknown = (Candidate(f"cuda:{n}", hardware=name) for n, name in enumerate(("old", "new", "")))
+    begun = job(1, hardware="old")
+    assert placed([begun], [new, old, unknown], ALL) == {"cuda:0": 1}
+    assert placed([begun, job(2, hardware="old")], [new, old], ALL) == {"cuda:0": 1}, "it waits for such a one"
+    assert placed([begun], [new], ALL) == {"cuda:1": 1}, "where there is none, it begins again"
+    assert placed([job(1, device="cuda:1", hardware="old")], [new, old], ALL) == {"cuda:1": 1}, "as its user wants it"

@@ -165,6 +165,19 @@ def test_how_far_down_the_ladder_each_run_of_a_job_began_is_kept(services: HostS
     assert services.details(job).request.rungs == ("vae-tiling",)
 
 
+def test_a_job_that_was_begun_on_other_hardware_waits_for_it_and_holds_up_no_other(services: HostServices) -> None:
+    begun, new = add(services), add(services)
+    drawn = {"model": "m", "model_hash": "", "sampler": "Euler", "scheduler": "Karras", "seed": 1, "images": 1}
+    services.jobs.prepared(begun, Started(**drawn, width=64, height=64), [], "NVIDIA GeForce RTX 3060")
+
+    def next_of(*elsewhere: str) -> list[int]:
+        return [job.id for job in services.jobs.next(1, ["cuda:0"], ["cuda:0", "cuda:1"], elsewhere)]
+
+    assert next_of() == [begun] and next_of("NVIDIA GeForce RTX 3060") == [new]
+    services.jobs.pin(begun, "cuda:0")
+    assert next_of("NVIDIA GeForce RTX 3060") == [begun], "its user wants it there"
+
+
 # --- order ----------------------------------------------------------------------------------------------------------
 
 
