@@ -137,6 +137,7 @@ class Drawing:
     async def draw_hires(self, picture: Picture, begin_with: Callable[[Picture], Awaitable[str | None]]) -> bool:
         """Draw the hires version of a picture, as the form's parts Hires and Refiner say; whether it is queued. What
         they say is told, since they may be folded away. begin_with: gives the host a picture to begin with."""
+        from sdterm.fields import FIELDS
         from sdterm.tui.hires import as_img2img, as_second_pass, begins_with_noise
         from sdterm.tui.hires import told as told_of
 
@@ -162,6 +163,11 @@ class Drawing:
             return bool(digest) and await self.submit(
                 {**plain, **as_img2img(drawn, given, picture, str(digest))}, told=told
             )
+        if not self._filling.offers.takes(FIELDS["hires"], drawn):
+            self._shell.say(
+                tr("The model of image {image} has no hires fix. Use Upscale or img2img.", image=picture.id)
+            )
+            return False
         if drawn.get("hires"):
             self._shell.say(tr("Image {image} is a hires version already.", image=picture.id))
             return False

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from textual.pilot import Pilot
 
+from sdterm.api import Picture
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.tui.app import Workstation
 from sdterm.tui.screens.generate import GenerateScreen
@@ -58,6 +59,21 @@ def test_the_form_changes_with_the_model(host: Running) -> None:
         await until(pilot, lambda: screen.query_one("#negative").display, "the negative prompt again")
 
     drive(host, act, (120, 60))
+
+
+def test_a_model_without_hires_fix_makes_no_hires_version(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        screen = app.screen
+        assert isinstance(screen, GenerateScreen)
+        await until(pilot, lambda: screen.filling.offers.models, "the models")
+        said = "a house\nSteps: 20, Sampler: FlowMatchEulerDiscrete, Seed: 1, Size: 64x64, Model: klein"
+        facts = {"id": 3, "job": None, "number": 0, "path": "/a.png", "width": 64, "height": 64, "saved": 0.0}
+        before = host.client.health().last_event
+        assert not await screen.drawing.draw_hires(Picture(**facts, infotext=said), screen.sources.put)
+        assert "The model of image 3 has no hires fix." in screen_text(app)
+        assert host.client.health().last_event == before
+
+    drive(host, act)
 
 
 def test_form_and_status_line_name_the_same_model(host: Running) -> None:
