@@ -298,6 +298,8 @@ class SteppedDown(Event):
     message: Text
     phase: str
     """What it was at: `load`, `sample` or `decode`."""
+    together: int | None = None
+    """How many images are drawn together from now on, if that is what changed."""
 
 
 class Resumed(Event):

@@ -57,7 +57,10 @@ def with_room(make: Callable[[], T], free: Callable[[], bool], emit: Callable[[E
 
 def begun(run: Run) -> Run:
     """The run as far down the ladder as its request wants it to begin."""
-    return computed(run, how_of(run).lowest(run.request.rungs, offered(run)))
+    if together := run.plan.together:
+        fewer = min(run.request.batch_size, together)  # also where fewer are left: they keep their place in a batch
+        run = replace(run, request=run.request.model_copy(update={"batch_size": fewer}))
+    return computed(run, how_of(run).lowest(run.request.rungs, offered(run), run.plan.together))
 
 
 def taken(run: Run) -> tuple[Optimizer, ...]:
@@ -132,7 +135,8 @@ def _lighter(run: Run, trouble: _Trouble, caches: bool) -> tuple[Run, SteppedDow
     said = message(
         "Out of memory {phase}. {change} The job continues.", phase=_DOING[trouble.stage], change=_said(how, rung)
     )
-    return computed(run, how), SteppedDown(rung=rung, message=said, phase=trouble.stage)
+    together = how.batch if rung == "split-batch" else None
+    return computed(run, how), SteppedDown(rung=rung, message=said, phase=trouble.stage, together=together)
 
 
 def _said(how: How, rung: Rung) -> str:

@@ -36,11 +36,11 @@ def open_run(
     """Weights and tape for what was settled. Raises what cannot be loaded."""
     optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device, run.dtype)
     run, forecast = planned(begun(replace(run, optimizers=optimizers)))
-    # Whoever goes on with it begins there, since another way to compute rounds differently. How far a batch is split is
-    # planned anew: the rung alone would split it into single images.
-    rungs = tuple(rung for rung in run.rungs if rung != "split-batch" or rung in run.plan.request.rungs)
-    way = run.plan.request.model_copy(update={"rungs": rungs})
-    run.emit(_started(run.plan.model_copy(update={"request": way}), run.choices, forecast))
+    # Whoever goes on with it begins there, since another way to compute rounds differently.
+    way = run.plan.request.model_copy(update={"rungs": run.rungs})
+    together = run.request.batch_size if "split-batch" in run.rungs else None
+    begun_with = run.plan.model_copy(update={"request": way, "together": together})
+    run.emit(_started(begun_with, run.choices, forecast))
     for plugin in run.plugins.problems:
         source = plugin.source.slug
         said = Warning(

@@ -232,27 +232,29 @@ class JobQueue:
         Raises FieldError if they cannot be computed that way."""
         with self._database.transaction():
             row = self._row(job, "failed", what=message("tried again"))
-            self._compute(job, row, how.applied)
+            self._change_request(job, row, how.applied)
+            self._change_plan(job, row, lambda plan: _applied(how, plan))
             self._requeue(job, row, pause_at=row["pause_at"])
 
     def stepped_down(self, job: int, event: SteppedDown) -> None:
         """A job needed less memory: whoever goes on with it begins there."""
         with self._database.transaction():
-            self._compute(job, self._row(job), lambda request: _lower(request, [event.rung]))
+            row = self._row(job)
+            self._change_request(job, row, lambda request: _lower(request, [event.rung]))
+            self._change_plan(job, row, lambda plan: _lower_plan(plan, [event.rung], event.together))
             self._log.add(job, event)
 
-    def _compute(self, job: int, row: sqlite3.Row, changed: Callable[[GenerationRequest], GenerationRequest]) -> None:
-        """Keep another way to compute the same images. Their plan's request says more than the one that was submitted:
-        what an extension's pipeline left to itself, and how the memory plan began."""
-        self._update(job, request=changed(GenerationRequest.model_validate_json(row["request"])).model_dump_json())
-        self._change_plan(job, row, changed)
-
-    def _change_plan(
+    def _change_request(
         self, job: int, row: sqlite3.Row, changed: Callable[[GenerationRequest], GenerationRequest]
     ) -> None:
+        """Keep another way to compute the same images."""
+        self._update(job, request=changed(GenerationRequest.model_validate_json(row["request"])).model_dump_json())
+
+    def _change_plan(self, job: int, row: sqlite3.Row, changed: Callable[[Plan], Plan]) -> None:
+        """The same for the plan, if there is one. Its request says more than the one that was submitted: what an
+        extension's pipeline left to itself, and how the memory plan began."""
         if row["plan"]:
-            plan = Plan.model_validate_json(row["plan"])
-            self._update(job, plan=plan.model_copy(update={"request": changed(plan.request)}).model_dump_json())
+            self._update(job, plan=changed(Plan.model_validate_json(row["plan"])).model_dump_json())
 
     def move(self, job: int, before: int | None) -> None:
         with self._database.transaction():
@@ -344,8 +346,8 @@ class JobQueue:
             row = self._row(job)
             self._update(job, hardware=hardware or "")
             if row["plan"]:
-                further = Plan.model_validate_json(started.data).request.rungs
-                self._change_plan(job, row, lambda request: _lower(request, further))
+                begun = Plan.model_validate_json(started.data)
+                self._change_plan(job, row, lambda plan: _lower_plan(plan, begun.request.rungs, begun.together))
                 return False
             self._update(
                 job,
@@ -547,6 +549,19 @@ def _listed(row: sqlite3.Row) -> JobView:
 def _lower(request: GenerationRequest, rungs: Iterable[str]) -> GenerationRequest:
     """The request, further down the ladder."""
     return request.model_copy(update={"rungs": tuple(dict.fromkeys((*request.rungs, *rungs)))})
+
+
+def _lower_plan(plan: Plan, rungs: Iterable[str], together: int | None) -> Plan:
+    """The plan, further down the ladder. together: as in a plan."""
+    fewest = min(filter(None, (plan.together, together)), default=None)
+    return plan.model_copy(update={"request": _lower(plan.request, rungs), "together": fewest})
+
+
+def _applied(how: Retry, plan: Plan) -> Plan:
+    """The plan, computed as a retry wants it."""
+    split = how.batch_size is not None or how.rungs is not None
+    changes = {"request": how.applied(plan.request), "together": None if split else plan.together}
+    return plan.model_copy(update=changes)
 
 
 def _marks(values: Collection[str]) -> str:

@@ -113,6 +113,21 @@ def test_a_job_that_was_planned_with_less_goes_on_so_where_there_is_more(limited
     assert [record(image).rungs for image in images(rest)] == [record(image).rungs for image in whole]
 
 
+def test_a_job_whose_batches_were_split_goes_on_with_as_many_images_together(engine: Engine) -> None:
+    """Not with single ones: it would take longer, and round differently."""
+    fours = images(run(engine, batch_size=4, batch_count=2, steps=2))
+    asked = request(batch_size=8, steps=2)
+    started = next(event for event in engine.run(asked, PLUGINS) if isinstance(event, Started))
+    plan = Plan.model_validate_json(started.data)
+    split = plan.request.model_copy(update={"rungs": ("split-batch",)})
+    resume = Resume(plan.model_copy(update={"request": split, "together": 4}))
+    events = [*engine.run(asked, PLUGINS, resume=resume)]
+    assert [record(image).place for image in images(events)] == [(n % 4, 4) for n in range(8)]
+    assert [image.pixel_hash for image in images(events)] == [image.pixel_hash for image in fours]
+    (again,) = [event for event in events if isinstance(event, Started)]
+    assert Plan.model_validate_json(again.data) == resume.plan
+
+
 SMALL_TILES = """
     from sdterm.hooks import MemoryOptimizer, hookimpl
 
@@ -197,6 +212,7 @@ def test_a_batch_is_split_until_it_fits_and_loses_no_step(engine: Engine, tmp_pa
     events = list(engine.run(request(**asked), plugins))
     assert isinstance(events[-1], Done), events[-1]
     assert rungs(events) == ["lean-attention", "apart", "split-batch", "split-batch"]
+    assert [event.together for event in events if isinstance(event, SteppedDown)] == [None, None, 2, 1]
     first = [event for event in events if isinstance(event, Resumed) and event.first == 0]
     assert first[-1].calls == 3
     assert [image.index for image in images(events)] == [0, 1, 2]

@@ -163,6 +163,13 @@ def test_how_far_down_the_ladder_each_run_of_a_job_began_is_kept(services: HostS
     services.jobs.stepped_down(job, SteppedDown(rung="vae-tiling", message="", phase="decode"))
     assert services.details(job).rungs == ("lean-attention", "apart", "vae-tiling")
     assert services.details(job).request.rungs == ("vae-tiling",)
+    for number in (4, 2):
+        services.jobs.stepped_down(job, SteppedDown(rung="split-batch", message="", phase="sample", together=number))
+        assert Plan.model_validate_json(services.jobs.plan(job) or "").together == number
+    services.jobs.take()
+    services.jobs.end(job, "failed", ENDS["failed"])
+    services.jobs.retry(job, Retry(rungs=services.details(job).rungs))
+    assert Plan.model_validate_json(services.jobs.plan(job) or "").together is None, "one at a time is asked for"
 
 
 def test_a_job_that_was_begun_on_other_hardware_waits_for_it_and_holds_up_no_other(services: HostServices) -> None:

@@ -69,10 +69,14 @@ class How:
         on = Chosen(optimizer, options_of(optimizer, {}))
         return replace(self, optimizers=(*others, on), rungs=rungs)
 
-    def lowest(self, rungs: Sequence[Rung], offered: Sequence[MemoryOptimizer]) -> "How":
-        """As far down as these steps go."""
+    def lowest(self, rungs: Sequence[Rung], offered: Sequence[MemoryOptimizer], together: int | None = None) -> "How":
+        """As far down as these steps go. together: how many images are drawn together where batches are split; unset is
+        one."""
         how = self
         for rung in rungs:
+            if rung == "split-batch" and together:
+                how = replace(how, batch=min(how.batch, together), rungs=tuple(dict.fromkeys((*how.rungs, rung))))
+                continue
             while lower := how.below(rung, offered):
                 how = lower
         return how

@@ -159,6 +159,8 @@ class Plan(ModelPlan):
     """Of what else was asked for, as far as they were given: see `core.planning.choices`."""
     upscalers: tuple[UpscalerPlan, ...] = ()
     """Those that finished pictures are made larger by."""
+    together: int | None = None
+    """How many images are drawn together, where there was no memory for the request's batches."""
 
     @property
     def width(self) -> int:
