@@ -64,9 +64,19 @@ def pass_headers(run: Run) -> list[dict[str, Any]]:
                 "prompt": [text.model_dump(mode="json", exclude={"networks", "words"}) for text in planned.texts],
                 "network": [[network.model_dump(mode="json") for network in networks] for networks in called],
                 "plugin version": [entry for entry in plugins.identity if entry[0] in owners],
+                **({} if planned.start == "noise" else _way_in(run, number)),
             }
         )
     return headers
+
+
+def _way_in(run: Run, pass_no: int) -> dict[str, Any]:
+    """By what the picture that a pass begins with is made larger and encoded, beside what its plan says."""
+    request = run.plan.request
+    return {
+        "VAE": [run.plan.model_of(pass_no).vae_hash, request.vae_decoder],
+        "upscaler tile": [request.upscale_tile, request.upscale_overlap],
+    }
 
 
 _RESOLVED = frozenset(

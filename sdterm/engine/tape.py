@@ -214,8 +214,9 @@ class Tape:
             if image in images and is_same and len(rows) > len(self._rows_of(image, pass_no)):
                 with self._lock:
                     self._cut(image, pass_no, DENOISER, 0)
-                how = other._inits.get((image, pass_no)), other._float32.get((image, pass_no))
-                self.adopt(Recorded(self._head["header"], self._head["passes"], start, rows, *how), image, pass_no)
+                init, float32 = other._inits.get((image, pass_no)), other._float32.get((image, pass_no))
+                theirs = Recorded(self._head["header"], self._head["passes"], start, rows, init, float32)
+                self.adopt(theirs, image, pass_no)
 
     def is_float32(self, image: int, pass_no: int) -> bool:
         return (image, pass_no) in self._float32
@@ -252,7 +253,7 @@ class Tape:
     def _compact(self) -> None:
         """Once a file is long and none of its rows is wanted any more, it begins again behind its header: a job of
         many images would fill the disk, and take ever longer to go on."""
-        if not self._file or self._rows or self._file.tell() - self._body < _LONG:
+        if not self._file or self._rows or self._inits or self._file.tell() - self._body < _LONG:
             return
         self._file.truncate(self._body)
         self._file.seek(self._body)
@@ -380,8 +381,8 @@ def recorded(path: Path, image: int, pass_no: int) -> Recorded | None:
     start = tape._starts.get((image, pass_no))
     if not head or not rows or start is None:
         return None
-    how = tape._inits.get((image, pass_no)), tape._float32.get((image, pass_no))
-    return Recorded(head.get("header", {}), head.get("passes", ()), start, rows, *how)
+    init, float32 = tape._inits.get((image, pass_no)), tape._float32.get((image, pass_no))
+    return Recorded(head.get("header", {}), head.get("passes", ()), start, rows, init, float32)
 
 
 def _locked(path: Path) -> BinaryIO:

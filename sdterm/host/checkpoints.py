@@ -66,10 +66,11 @@ class Checkpoints:
         usable = partial(self._is_usable, families=families)
         return self.library.first(usable) if name is None else self.library.find(name)
 
-    def is_ours(self, name: str | None) -> bool:
-        """Whether our families draw with the checkpoint of that name, or with the first one where none is named: those
-        of extensions need not be asked then. Raises UnknownNameError."""
-        return self._is_usable(self.library.checkpoints()[0] if name is None else self.library.find(name))
+    def is_usable(self, name: str | None, families: Families = ()) -> bool:
+        """Whether our families or `families`, of extensions, draw with the checkpoint of that name, or with the first
+        one where none is named. Raises UnknownNameError."""
+        checkpoint = self.library.checkpoints()[0] if name is None else self.library.find(name)
+        return self._is_usable(checkpoint, families)
 
     def find(self, name: str) -> CheckpointFile:
         """By name, file name, path or hash. Raises FieldError naming what comes near."""

@@ -127,7 +127,7 @@ class Dispatcher:
         seen: dict[str, object] = {"drained": worker.name in self._drained}
         if reading:
             seen |= {"memory_used": reading.used, "memory_total": reading.total, "temperature": reading.temperature}
-            seen["hardware"] = self._hardware(worker)
+            seen["hardware"] = worker.hardware or reading.name
         return worker.view.model_copy(update=seen)
 
     @property
@@ -276,6 +276,10 @@ class Dispatcher:
                         await asyncio.sleep(min(2.0**failures, _STUBBORN))
                         continue
                     failures = 0
+                    if self._is_unlike(worker, job):
+                        self._jobs.again(job)
+                        self.wake()
+                        continue
                     await self._draw(worker, job)
                     idle_since = now()
                     continue
@@ -312,16 +316,32 @@ class Dispatcher:
         idle = [each for each in self._workers if each is worker or each in self._idle]
         able = {each.name: each for each in idle if each.name not in self._drained}
         known = frozenset(each.name for each in self._workers if not each.is_out)
-        sound = [each for each in self._workers if each.name in known - self._drained and not each.trouble]
-        taking = {each.name: self._hardware(each) for each in sound}
-        here = {taking[name] for name in able if name in taking}
-        jobs = self._jobs.next(len(able), able, known, set() if "" in here else {*taking.values()} - here)
+        here = {self._hardware(each) for each in able.values()}
+        elsewhere = {self._hardware(each) for each in self._sound()} - here - {""}
+        jobs = self._jobs.next(len(able), able, known, elsewhere)
         chosen = placed(jobs, [self._candidate(each) for each in able.values()], known)
         for name in chosen:
             if able[name] is not worker:
                 self._news[able[name]].set()
         job = chosen.get(worker.name)
-        return None if job is None else self._jobs.take(job)
+        taken = None if job is None else self._jobs.take(job)
+        if taken is not None:
+            self.wake()  # what could not be placed beside it may be for one of the others
+        return taken
+
+    def _sound(self) -> list[WorkerProcess]:
+        """Those that can take jobs, now or later."""
+        return [each for each in self._workers if not (each.is_out or each.trouble or each.name in self._drained)]
+
+    def _is_unlike(self, worker: WorkerProcess, job: int) -> bool:
+        """Whether a job was begun on other hardware than a device turned out to be, and another one may be like it."""
+        began = self._jobs.hardware(job)
+        if began in ("", worker.hardware) or self._jobs.device(job) is not None or self._jobs.wish(job):
+            return False
+        others = [each for each in self._sound() if each is not worker]
+        return any(
+            self._hardware(each) == began or (each in self._idle and not self._hardware(each)) for each in others
+        )
 
     def _candidate(self, worker: WorkerProcess) -> Candidate:
         view, reading = worker.view, self._cards.of(worker.name, worker.card)
@@ -330,11 +350,13 @@ class Dispatcher:
             frozenset(name for name in (view.model, *view.kept) if name),
             reading.free if reading else None,
             worker.is_alive,
-            "" if worker.trouble else self._hardware(worker),
+            self._hardware(worker),
         )
 
     def _hardware(self, worker: WorkerProcess) -> str:
-        """What a device is; empty as long as that is not known."""
+        """What a device is; empty as long as that is not known, or while it cannot be started."""
+        if worker.trouble:
+            return ""
         reading = self._cards.of(worker.name, worker.card)
         return worker.hardware or (reading.name if reading else "")
 

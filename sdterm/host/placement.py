@@ -41,11 +41,17 @@ def placed(jobs: Sequence[WaitingJob], candidates: Sequence[Candidate], known: f
         able = [each for each in candidates if each.device not in found]
         if job.device in known:
             able = [each for each in able if each.device == job.device]
-        elif job.hardware and job.hardware in {each.hardware for each in candidates}:
-            able = [each for each in able if each.hardware == job.hardware]
+        elif job.hardware and (alike := _alike(job.hardware, candidates)):
+            able = [each for each in able if each in alike]
         if able:
             found[max(able, key=lambda each: _suits(job, each)).device] = job.id
     return found
+
+
+def _alike(hardware: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those of that hardware, else those that may be of it."""
+    found = [each for each in candidates if each.hardware == hardware]
+    return found or [each for each in candidates if not each.hardware]
 
 
 def _suits(job: WaitingJob, candidate: Candidate) -> tuple[float, ...]:

@@ -328,6 +328,11 @@ class JobQueue:
         device: str | None = self._row(job)["device"]
         return device
 
+    def hardware(self, job: int) -> str:
+        """On what it was begun; empty if it was not."""
+        hardware: str = self._row(job)["hardware"]
+        return hardware
+
     def begun(self, job: int) -> float:
         """When its drawing first began, in seconds since 1970."""
         return float(self._row(job)["began"])
@@ -559,9 +564,7 @@ def _lower_plan(plan: Plan, rungs: Iterable[str], together: int | None) -> Plan:
 
 def _applied(how: Retry, plan: Plan) -> Plan:
     """The plan, computed as a retry wants it."""
-    split = how.batch_size is not None or how.rungs is not None
-    changes = {"request": how.applied(plan.request), "together": None if split else plan.together}
-    return plan.model_copy(update=changes)
+    return plan.model_copy(update={"request": how.applied(plan.request), "together": how.batch_size or plan.together})
 
 
 def _marks(values: Collection[str]) -> str:

@@ -414,11 +414,17 @@ class HostServices:
         """Ask the families of extensions about the checkpoint of that name if ours cannot draw with it, or about all
         where none is named. Raises CatalogueError."""
         with contextlib.suppress(UnknownNameError):  # which is said where it is drawn with
-            if await self.threads.run(partial(self.checkpoints.is_ours, name)):
+            if await self._is_usable(name):
                 return
-            if self.extensions.is_looking:  # an extension that is tried out may know it
-                await self.extensions.settled()
+            await self.extensions.now()
             await self.recognise_models(name)
+            if name is None or not self.extensions.is_looking or await self._is_usable(name):
+                return
+            await self.extensions.settled()  # an extension that is tried out may know it
+            await self.recognise_models(name)
+
+    async def _is_usable(self, name: str | None) -> bool:
+        return await self.threads.run(partial(self.checkpoints.is_usable, name, self.extensions.families))
 
     async def recognise_models(self, name: str | None = None) -> None:
         """Ask the families of extensions about the checkpoints that ours cannot draw with. name: about that one alone.

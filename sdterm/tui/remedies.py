@@ -23,10 +23,10 @@ def remedies(code: str) -> list[tuple[str, Change]]:
     match code:
         case "out_of_memory":
             return [
-                (tr("everything that needs less memory"), {"ladder": "on", "rungs": _ALL}),
+                (tr("everything that needs less memory"), {"ladder": "on", "rungs": _ALL, "batch_size": _singly}),
                 (tr("decode in tiles"), {"rungs": _with("vae-tiling")}),
                 (tr("prompt and negative prompt one after the other"), {"rungs": _with("apart")}),
-                (tr("one image at a time"), {"rungs": _with("split-batch")}),
+                (tr("one image at a time"), {"rungs": _with("split-batch"), "batch_size": _singly}),
                 (tr("one component of the model at a time"), {"rungs": _with("component-offload")}),
                 (tr("a smaller size, as a new job"), {"width": _smaller("width"), "height": _smaller("height")}),
                 (tr("precision bf16 in place of float32, as a new job"), {"precision": "bf16", "seed": _seed}),
@@ -73,6 +73,14 @@ def _smaller(side: str) -> Callable[[JobDetails], int | None]:
         return None if now is None else max(64, now * 3 // 4 // 64 * 64)
 
     return of
+
+
+def _singly(job: JobDetails) -> int:
+    """One at a time, or as few as its images can be split into. Another job has as many images as this one."""
+    from sdterm.api import batch_sizes
+
+    asked = job.request
+    return min(batch_sizes(asked.batch_size * asked.batch_count)) if job.state == "failed" else asked.batch_size
 
 
 def _with(rung: str) -> Callable[[JobDetails], list[str]]:

@@ -138,6 +138,19 @@ def test_another_checkpoint_starts_the_image_again_and_says_so(
     assert only_image(events).data == only_image(list(other_checkpoint.run(asked, plugins))).data
 
 
+def test_a_pass_that_begins_with_a_picture_begins_again_where_that_is_decoded_otherwise(
+    engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    asked = {"steps": 2, "hires": True, "hires_scale": 2.0, "hires_upscaler": "Lanczos"}
+    stop_at_step(engine, plugins, request(**asked), 1, tmp_path / "tape", pass_no=1)
+    other = request(**asked, vae_decoder="Approx cheap")
+    events = list(engine.run(other, plugins, tape=tmp_path / "tape"))
+    (warning,) = [event for event in events if isinstance(event, Warning)]
+    assert warning.message == "The job starts again from pass 2: its tape was made with a different VAE."
+    assert [event.pass_no for event in events if isinstance(event, Resumed)] == [0]
+    assert only_image(events).data == only_image(list(engine.run(other, plugins))).data
+
+
 def test_of_two_copies_of_a_checkpoint_a_job_goes_on_with_the_one_that_it_began_with(
     plugins: PluginSet, tmp_path: Path
 ) -> None:

@@ -176,6 +176,20 @@ def test_a_job_that_waits_comes_before_helping_with_one(host: Running) -> None:
         host.events(job)
 
 
+def test_jobs_are_taken_while_nobody_knows_what_another_device_is(tmp_path: Path) -> None:
+    """It is known once its process has started, which takes seconds."""
+    with running(tmp_path / "data", SDTERM_DEVICE="cpu,cpu", OMP_NUM_THREADS="1") as other:
+        small = {"steps": 1, "width": 64, "height": 64}
+        other.events(other.submit(**small))
+        other.client.pause_queue()
+        _, long, late = (other.submit(**each) for each in (small, small | {"steps": 1000}, small))
+        other.client.resume_queue()
+        assert names(other.events(late))[-1] == "done"
+        assert other.client.job(long).state == "running"
+        other.client.cancel(long)
+        other.events(long)
+
+
 def test_a_pinned_job_is_drawn_on_its_device_alone(host: Running) -> None:
     jobs = [host.client.submit(submission(steps=6, batch_count=3, device=name)).id for name in ("cpu:1", "cpu:1")]
     for job in jobs:

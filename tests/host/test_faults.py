@@ -387,7 +387,7 @@ def test_a_lighter_retry_is_the_same_job_with_its_seeds_and_goes_on_from_its_tap
     assert all("memory=sliced" in image.infotext for image in images(events))
     after = host.client.job(job)
     assert (after.request.batch_size, after.request.batch_count, after.request.memory) == (1, 2, ("sliced",))
-    assert after.plan == {**before.plan, "request": after.request.model_dump(mode="json")}
+    assert after.plan == {**before.plan, "request": after.request.model_dump(mode="json"), "together": 1}
 
 
 @pytest.mark.few(1)

@@ -44,5 +44,6 @@ def test_a_job_that_was_begun_goes_on_with_hardware_like_that() -> None:
     begun = job(1, hardware="old")
     assert placed([begun], [new, old, unknown], ALL) == {"cuda:0": 1}
     assert placed([begun, job(2, hardware="old")], [new, old], ALL) == {"cuda:0": 1}, "it waits for such a one"
+    assert placed([begun], [new, unknown], ALL) == {"cuda:2": 1}, "it may be such a one"
     assert placed([begun], [new], ALL) == {"cuda:1": 1}, "where there is none, it begins again"
     assert placed([job(1, device="cuda:1", hardware="old")], [new, old], ALL) == {"cuda:1": 1}, "as its user wants it"

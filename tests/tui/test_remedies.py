@@ -34,7 +34,7 @@ def test_what_the_engine_calls_its_failures_is_known() -> None:
 
 def test_a_step_of_the_ladder_lets_the_same_job_go_on() -> None:
     asked = job(width=512, height=768, batch_size=4, batch_count=2, rungs=("apart",))
-    assert applied(change("one image at a time"), asked) == Retry(rungs=("apart", "split-batch"))
+    assert applied(change("one image at a time"), asked) == Retry(rungs=("apart", "split-batch"), batch_size=1)
     assert applied(change("decode in tiles"), job()) == Retry(rungs=("vae-tiling",))
     planned = job(PLAN | {"request": {"rungs": ["lean-attention"]}})
     assert applied(change("decode in tiles"), planned) == Retry(rungs=("lean-attention", "vae-tiling"))
