@@ -129,7 +129,7 @@ def test_what_is_set_by_name_reaches_the_picture(sdterm: Run, tmp_path: Path) ->
         (["generate", "x", "--noise", "TPU"], ["noise_source", "NV, CPU"]),
         (
             ["generate", "x", "--set", "etta=1", "--sampler", "Euler a"],
-            ["'etta'", "'eta'", "Euler a takes eta", "ngms"],
+            ["'etta'", "'eta'", "Euler a has eta", "ngms"],
         ),
         (["generate", "x", "--set", "eta=lots", "--sampler", "Euler a"], ["Euler a", "eta", "'lots'", "0.0 to 1.0"]),
         (["generate", "x", "--seed-resize-from", "64"], ["--seed-resize-from", "'64'"]),

@@ -65,7 +65,7 @@ def test_outside_the_mask_nothing_changes(sdterm: Run, tmp_path: Path) -> None:
         (("--init", "pipe.png"), "pipe.png cannot be read"),
         (("--init", "."), ". cannot be read"),
         (("--init", "#999999"), "--init #999999 cannot be used. There is no image 999999."),
-        (("--init", "#1", "--local"), "leave out --local"),
+        (("--init", "#1", "--local"), "remove --local"),
         (("--init", "large.png"), "large.png has too many pixels; the limit is 67,108,864."),
         (("--init", "-", "--mask", "-"), "Standard input can be read once only, but it is --init and --mask."),
         (("--init", "-"), "--init - cannot be used. The file is empty."),

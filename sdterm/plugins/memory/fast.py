@@ -59,6 +59,8 @@ def _missing(device: torch.device) -> str:
         return message(
             "torch needs a C++ compiler to compile for a CPU, and {compiler} is not installed", compiler=compiler
         )
+    if any(map(str.isspace, torch.__file__)):  # the compiler's command line has it unquoted
+        return message("torch cannot compile for a CPU where the path of its own folder has a space")
     return ""
 
 
