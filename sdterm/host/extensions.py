@@ -228,8 +228,8 @@ class Extensions:
         except UnknownNameError as error:
             if not self._folder:
                 said = message(
-                    "It needs the {kind} '{name}' from an extension, and this host runs without extensions. Start it "
-                    "without --safe to continue the job.",
+                    "It needs the {kind} '{name}' from an extension, and this host runs without extensions. Start "
+                    "the host without --safe to continue.",
                     kind=error.kind,
                     name=printable(error.name),
                 )
