@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.console import RenderableType
 from textual import events, on, work
 from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
@@ -208,6 +209,11 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.desk.keep_draft()
         self.link.close()
         self.exit()
+
+    def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """Leave. From here on Textual mounts nothing: what would mount it has to have been given up before."""
+        self.workers.cancel_all()
+        super().exit(result, return_code, message)
 
     def on_unmount(self) -> None:
         self.desk.keep_draft()
@@ -872,6 +878,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     async def _recompose(self) -> None:
         focused = self.desk.focused
         await self.desk.recompose()
+        if self._exit:  # left meanwhile: the form has no fields any more
+            return
         where = f"#{focused.id}" if focused and focused.id else "#prompt"
         for widget in self.desk.query(where):
             widget.focus()

@@ -82,6 +82,9 @@ def drive(
         try:
             async with app.run_test(size=size) as pilot:
                 await act(app, _Patient(pilot))
+                app.exit()  # as a user leaves: what still loads is given up before the screens go
+                while app.is_running:
+                    await asyncio.sleep(0)
         finally:
             use(None)
 

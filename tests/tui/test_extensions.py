@@ -6,6 +6,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
+from sdterm.core.extensions.install.install import apply, prepare_install
+from sdterm.core.extensions.install.manage import remove
 from sdterm.tui.app import Workstation
 from sdterm.tui.screens.extensions import ExtensionsScreen
 from sdterm.tui.screens.pick import Ask, Type
@@ -52,6 +54,30 @@ def test_an_extension_is_installed_switched_and_removed_by_keys(host: Running) -
         await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen) and "er-sde" not in rows(app))
 
     drive(host, act)
+
+
+def test_an_install_that_is_refused_is_not_called_done(host: Running) -> None:
+    root, source = host.settings.root, str(REPOSITORY / "examples" / "er_sde")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("alt+x")
+        await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen))
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, Type))
+        app.screen.query_one(Input).value = source
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        apply(prepare_install(root, source, print), print)  # as another sdterm would, while one reads
+        beneath = app.screen_stack[-2].query_one(Note)
+        await until(pilot, lambda: "er-sde is loaded" in text_of(beneath))
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen) and "is loaded" not in note(app))
+        assert note(app).startswith("! Another sdterm changed er-sde meanwhile. Review it again.")
+
+    try:
+        drive(host, act)
+    finally:
+        remove(root, "er-sde", print)
 
 
 def test_a_source_that_is_nothing_is_told(host: Running) -> None:

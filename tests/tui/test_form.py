@@ -1,5 +1,6 @@
 """The form: choices that are never free text, numbers that are sums, and a widget for each option that is declared."""
 
+import asyncio
 from contextlib import suppress
 from fractions import Fraction
 from functools import partial
@@ -343,6 +344,19 @@ def labels(app: Workstation) -> list[str]:
 def option(app: Workstation, name: str) -> Parameter:
     found = [p for p in app.desk.query_one(MoreOptions).query(Parameter) if p.field.id == name]
     return found[0]
+
+
+def test_the_options_have_the_cursor_where_they_change_as_they_unfold(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await ready(app, pilot)
+        app.desk.action_more_options()
+        while not app.desk.query(SectionTitle):
+            await asyncio.sleep(0)
+        app.form.change(app.form.draft.but(sampler="UniPC"))  # and they are made anew
+        await until(pilot, lambda: "UniPC: variant" in labels(app), "the sampler's options")
+        await until(pilot, lambda: isinstance(app.focused, SectionTitle), "the cursor in the first part")
+
+    drive(host, act)
 
 
 @pytest.mark.heavy

@@ -1,9 +1,11 @@
 """What the keys are is said where the cursor is, every overlay is left by Esc, and what was said can be read whole."""
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -24,6 +26,7 @@ from sdterm.tui.screens.plain import Plain
 from sdterm.tui.state import State
 from sdterm.tui.widgets import bars
 from sdterm.tui.widgets.bars import KeyBar, Note, TopBar
+from sdterm.tui.widgets.more import MoreOptions, SectionTitle
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running, running
 from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
@@ -204,6 +207,20 @@ def test_quitting_asks_in_two_plain_words_and_stops_a_job_only_when_asked_twice(
         await until(pilot, lambda: host.client.job(job).state == "cancelled")
 
     drive(host, act)
+
+
+def test_who_leaves_while_the_options_are_made_anew_has_left(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("alt+m")
+        await until(pilot, lambda: isinstance(app.focused, SectionTitle), "the options")
+        more = app.desk.query_one(MoreOptions)
+        lines = len(more.children)
+        app.post_message(Key("enter", None))
+        while len(more.children) == lines:
+            await asyncio.sleep(0)
+        app.exit()
+
+    drive(host, act)  # which fails with what the workstation would leave in the terminal
 
 
 @pytest.mark.heavy

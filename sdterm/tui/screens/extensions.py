@@ -164,18 +164,22 @@ class ExtensionsScreen(TableScreen["Listed"]):
 
         if proposal is None:
             return
+
+        def do() -> str:
+            apply(proposal, self._report)
+            return tr("{name} is there.", name=proposal.slug)
+
         try:
             if proposal.unchanged:
                 self.say(tr("{name} is up to date.", name=proposal.slug))
                 return
             deed = tr("approve it") if proposal.in_place else tr("install it")
             key = await self.app.push_screen_wait(Ask(proposal.slug, told(proposal), [("y", deed)]))
-            if key == "y":
-                await self._do(lambda: apply(proposal, self._report))
-                self.say(tr("{name} is there.", name=proposal.slug))
+            if key == "y" and (done := await self._do(do)):
+                self.say(done)
         finally:
             await asyncio.to_thread(discard, proposal)
-            self._load()
+        self._load()
 
     def action_remove_extension(self) -> None:
         item = self.chosen()

@@ -254,7 +254,7 @@ class GenerateScreen(BaseScreen):
                 [*self._sections(values)], lambda field: self._read_field(field, values), self.shell.picture_mode()
             )
             if focus:
-                more.query("SectionTitle, Parameter").first().focus()
+                self.set_focus(more.query("SectionTitle, Parameter").first())  # before they are made anew
             for view in more.query(PictureView):
                 self._show_source(view)
         self._filling_more -= 1
@@ -262,7 +262,7 @@ class GenerateScreen(BaseScreen):
             wanted, self._wanted_field = self._wanted_field, ""
             for found in self.query(f"#field-{wanted}"):
                 self._leave_large()
-                found.focus()
+                self.set_focus(found)
 
     @work(group="source", exclusive=True)
     async def _show_source(self, view: PictureView) -> None:

@@ -116,11 +116,12 @@ class MoreOptions(HasShell, VerticalScroll, can_focus=False):
 
     async def _write(self, sections: Sequence[Section], read: Read, mode: Protocol) -> None:
         here = _place(self.screen.focused) if self.screen.focused in self.walk_children() else None
-        await self.remove_children([child for child in self.children if child is not self._help])
+        # shielded: who is cancelled while they wait for widgets to go would end these widgets' own tasks
+        await asyncio.shield(self.remove_children([child for child in self.children if child is not self._help]))
         await self.mount(*(widget for section in sections for widget in _section(section, read, mode)))
         for found in self.query("Parameter, SectionTitle"):
             if here and _place(found) == here:
-                found.focus()
+                self.screen.set_focus(found)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         field = event.widget.field if isinstance(event.widget, Parameter) else None
