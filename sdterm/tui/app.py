@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import RenderableType
 from textual import events, on, work
 from textual.actions import ActionParseResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.worker import Worker, WorkerFailed
+from textual.worker import WorkerFailed
 
 from sdterm.core.languages.translations import (
     LanguageError,
@@ -74,6 +75,7 @@ from sdterm.tui.state import State, words
 from sdterm.tui.timers import LateTimers
 from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine
 from sdterm.tui.widgets.tiles import Tiles
+from sdterm.tui.work import begin
 
 if TYPE_CHECKING:
     from sdterm.api import Health, Picture
@@ -215,6 +217,16 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.workers.cancel_all()
         super().exit(result, return_code, message)
 
+    def pop_screen(self) -> AwaitComplete:
+        if not self.is_screen_installed(self.screen):
+            self._give_up(self.screen)
+        return super().pop_screen()
+
+    def _give_up(self, screen: Screen[Any]) -> None:
+        """What a screen that goes waits for, it could not show: its widgets go before its workers are cancelled."""
+        for part in screen.walk_children(with_self=True):
+            self.workers.cancel_node(part)
+
     def on_unmount(self) -> None:
         self.desk.keep_draft()
         self.link.close()
@@ -241,7 +253,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
         def answered(key: str | None) -> None:
             if key:
-                self.run_worker(self._stop_and_leave(jobs))
+                begin(self, self._stop_and_leave, jobs)
 
         numbers = ", ".join(f"#{job}" for job in jobs)
         lines = [tr("Finished images stay; the unfinished one is lost.")]
@@ -291,10 +303,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     @on(HostCall)
     def _carry_out(self, call: HostCall[Any]) -> None:
-        async def answer() -> None:  # made only when it begins: one that is cancelled before awaits nothing
-            await self.host.answer(call)
-
-        worker: Worker[None] = self.run_worker(answer)
+        worker = begin(self, self.host.answer, call)
         call.answer.add_done_callback(lambda given: worker.cancel() if given.cancelled() else None)
 
     def on_host_starting(self, message: HostStarting) -> None:
@@ -571,7 +580,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     # --- what other screens want of the form --------------------------------------------------------------------------
 
     def on_fill(self, message: Fill) -> None:
-        self.desk.run_worker(self.desk.filling.fill(message.infotext, message.part, message.picture))
+        begin(self.desk, self.desk.filling.fill, message.infotext, message.part, message.picture)
 
     def on_fill_request(self, message: FillRequest) -> None:
         self.desk.filling.take(message.fields, tr("load job {number}", number=message.job))
@@ -602,7 +611,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._open_over(WallScreen(message.picture))
 
     def on_make_from(self, message: MakeFrom) -> None:
-        self.run_worker(self.desk.make_from(message.picture, message.making))
+        begin(self, self.desk.make_from, message.picture, message.making)
 
     def compare_with_source(self, pictures: Sequence[Picture], files: Mapping[int, bytes]) -> None:
         """Show a picture in the place of the one that it was made from. files: of those that the gallery has not."""
@@ -620,7 +629,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.push_screen(screen)
 
     def on_delete_wanted(self, message: DeleteWanted) -> None:
-        self.run_worker(self._delete(message.picture))
+        begin(self, self._delete, message.picture)
 
     async def _delete(self, picture: Picture) -> None:
         if await self.host.ask(calls.delete_picture(picture.id)):
@@ -632,7 +641,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def on_restore_wanted(self, message: RestoreWanted) -> None:
         if self._deleted:
-            self.run_worker(self._restore(self._deleted.pop()))
+            begin(self, self._restore, self._deleted.pop())
         else:
             self.say(tr("Nothing was deleted here since the start; sdterm gallery --restore brings others back."))
 
@@ -643,7 +652,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             self._deleted.append(picture)
 
     def on_empty_trash_wanted(self, message: EmptyTrashWanted) -> None:
-        self.run_worker(self._offer_to_empty_trash())
+        begin(self, self._offer_to_empty_trash)
 
     async def _offer_to_empty_trash(self) -> None:
         from sdterm.tui.screens.pick import Ask
@@ -659,7 +668,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
         def answered(key: str | None) -> None:
             if key:
-                self.run_worker(self._empty_trash())
+                begin(self, self._empty_trash)
 
         self.push_screen(Ask(tr("Empty the trash?"), lines, answers, otherwise=tr("keep them")), answered)
 
@@ -862,8 +871,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.go("generate")
         for name, make in self.SCREENS.items():
             if isinstance(screen := self._installed_screens.get(name), Screen):
-                for part in screen.walk_children(with_self=True):
-                    self.workers.cancel_node(part)  # what they wait for they could not show: its widgets go first
+                self._give_up(screen)
                 place = screen.place() if isinstance(screen, BaseScreen) else None
                 self.uninstall_screen(name)
                 self._installed_screens[name] = partial(_screen_at, make, place)

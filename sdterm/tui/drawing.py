@@ -18,6 +18,7 @@ from sdterm.tui.language import counted, said, tr
 from sdterm.tui.shell import Desk, Shell
 from sdterm.tui.state import clock
 from sdterm.tui.submitting import submission, varied
+from sdterm.tui.work import begin
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -47,12 +48,12 @@ class Drawing:
         if why := self._desk.collect():
             self._shell.say(f"! {why}")
         else:
-            self._desk.run_worker(self._generate())
+            begin(self._desk, self._generate)
 
     async def _generate(self) -> None:
         form = self._desk.form
         if await self.submit(form.request_fields()) and (form.draft.prompt or form.draft.negative_prompt):
-            self._desk.run_worker(self._remember(form.draft.prompt, form.draft.negative_prompt))
+            begin(self._desk, self._remember, form.draft.prompt, form.draft.negative_prompt)
 
     async def submit(self, fields: Mapping[str, Any], picture: Picture | None = None, *, told: str = "") -> bool:
         """Queue a job; whether it could be. picture: whose first pass it goes on from, as long as that is kept. told:
@@ -97,7 +98,7 @@ class Drawing:
 
     def repeat_last(self) -> None:
         """Draw the last job again."""
-        self._desk.run_worker(self._repeat_last())
+        begin(self._desk, self._repeat_last)
 
     async def _repeat_last(self) -> None:
         if not self._jobs:
@@ -112,7 +113,7 @@ class Drawing:
 
     def vary_last(self) -> None:
         """Draw variations of the last picture."""
-        self._desk.run_worker(self._vary_last())
+        begin(self._desk, self._vary_last)
 
     async def _vary_last(self) -> None:
         page = await self._desk.ask(calls.pictures(limit=20))
@@ -124,7 +125,7 @@ class Drawing:
 
     def draw_again(self, infotext: str, *, vary: bool = False) -> None:
         """Draw this picture again, or pictures that are like it."""
-        self._desk.run_worker(self._draw(infotext, vary=vary))
+        begin(self._desk, partial(self._draw, infotext, vary=vary))
 
     async def _draw(self, infotext: str, *, vary: bool) -> None:
         fields = await self._filling.recalled(infotext)
@@ -181,7 +182,7 @@ class Drawing:
             self._change_seed(None)
             self._shell.say(tr("Each job gets a random seed."))
         else:
-            self._desk.run_worker(self._lock_seed())
+            begin(self._desk, self._lock_seed)
 
     async def _lock_seed(self) -> None:
         seed = await self._newest_seed()
@@ -209,7 +210,7 @@ class Drawing:
 
     def walk(self, by: int) -> None:
         """Draw with a seed near by."""
-        self._desk.run_worker(self._walk(by))
+        begin(self._desk, self._walk, by)
 
     async def _walk(self, by: int) -> None:
         seed = self._desk.form.seed if self._desk.form.seed is not None else await self._newest_seed()
@@ -245,7 +246,7 @@ class Drawing:
                 self._last_image = job, Path(path or "").name
                 if self._stop_after and job is not None:
                     self._stop_after = self.forever = False
-                    self._desk.run_worker(self._desk.ask(calls.cancel(job)))
+                    begin(self._desk, self._desk.ask, calls.cancel(job))
             case Done(images=images, seconds=seconds):
                 done = self._done(job, images, clock(seconds) if seconds >= 10 else f"{seconds:.1f}s")
                 lacking, lacked = self._lacking
@@ -254,7 +255,7 @@ class Drawing:
                 if self.forever and self._jobs and job == self._jobs[-1]:
                     self.generate()
             case ExtensionChanged(loaded=loaded, message=message):
-                self._desk.run_worker(self._filling.learn())
+                begin(self._desk, self._filling.learn)
                 at = time.strftime("%H:%M:%S", time.localtime(entry.at))  # the same sentence again is another reload
                 self._shell.say(f"{'' if loaded else '! '}{said(message)} ({at})")
             case Failed() | Waiting():
@@ -325,7 +326,7 @@ class Drawing:
             timer.stop()
         if offered is not None and offered in [run.job for run in runs]:
             self.forever, self._escaped = False, None
-            self._desk.run_worker(self._desk.ask(calls.cancel(offered)))
+            begin(self._desk, self._desk.ask, calls.cancel(offered))
             return
         job = runs[-1].job
         offer = tr("{key} again stops #{job}.", key=self._shell.key("stop"), job=job)
@@ -366,7 +367,7 @@ class Drawing:
         def answered(key: str | None) -> None:
             if key is not None:
                 number = 1 if key == "enter" else int(key)
-                self._desk.run_worker(self._draw_otherwise(job, found[number - 1][1]))
+                begin(self._desk, self._draw_otherwise, job, found[number - 1][1])
 
         self._desk.app.push_screen(Ask(tr("#{job} stopped", job=job), [why], answers), answered)
 

@@ -35,6 +35,7 @@ from sdterm.tui.screens.settings import shown as value_shown
 from sdterm.tui.shell import Desk, HasShell
 from sdterm.tui.vocabulary import NAMES, unnamed
 from sdterm.tui.widgets.rows import Options
+from sdterm.tui.work import begin
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -89,7 +90,7 @@ class Palette(HasShell, ModalScreen[None]):
         ]
         self._show("")
         if self.shell.state.host == "up":
-            self._asking = self.run_worker(self._ask_for_lists())
+            self._asking = begin(self, self._ask_for_lists)
 
     # --- what there is ------------------------------------------------------------------------------------------------
 

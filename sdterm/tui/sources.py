@@ -17,6 +17,7 @@ from sdterm.tui.hires import NOT_CARRIED_OVER
 from sdterm.tui.language import tr
 from sdterm.tui.pasted import no_files_here, path_in
 from sdterm.tui.shell import Desk, Shell
+from sdterm.tui.work import begin
 
 if TYPE_CHECKING:
     from sdterm.api import FirstPassOf, Picture
@@ -233,7 +234,7 @@ class Sources:
     def enter(self, field: Field) -> None:
         """A mask is drawn; any other picture is named."""
         if field.id == "mask" and self._digests()[0]:
-            self._desk.run_worker(self._mask_again())
+            begin(self._desk, self._mask_again)
         else:
             self.ask(field)
 
@@ -243,7 +244,7 @@ class Sources:
 
         def typed(text: str | None) -> None:
             if text is not None:
-                self._desk.run_worker(self.give(field, text))
+                begin(self._desk, self.give, field, text)
 
         hint = tr("A path, or an image's number like #12")
         self._desk.app.push_screen(Type(tr(field.label), begun, hint=hint, goes_on=True), typed)
@@ -338,7 +339,7 @@ class Sources:
         canvas = mask.from_image(covered, *image.size) if covered else mask.blank(*image.size)
 
         def done(png: bytes) -> None:
-            self._desk.run_worker(taken(png))
+            begin(self._desk, taken, png)
 
         self._desk.app.push_screen(MaskScreen(name, image, canvas, done))
 

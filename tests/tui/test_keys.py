@@ -223,6 +223,18 @@ def test_who_leaves_while_the_options_are_made_anew_has_left(host: Running) -> N
     drive(host, act)  # which fails with what the workstation would leave in the terminal
 
 
+def test_a_screen_that_is_left_waits_for_nothing_any_more(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.state.host == "up")
+        app.post_message(Key("ctrl+p", None))
+        while not (waiting := [worker for worker in app.workers if isinstance(worker.node, Palette)]):
+            await asyncio.sleep(0)
+        app.pop_screen()
+        assert all(worker.is_cancelled for worker in waiting)
+
+    drive(host, act)
+
+
 @pytest.mark.heavy
 def test_a_long_message_can_be_read_whole(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sdterm.tui.picture.budget import Budget, Frame
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.work import begin
 
 
 class _State(NamedTuple):
@@ -44,7 +45,7 @@ class LivePreview:
             return
         if frame := self._budget.offer(self._clock(), state.step, state.steps):
             self._newest, self._busy = None, True
-            self._view.run_worker(self._send(state, frame), group="live preview")
+            begin(self._view, self._send, state, frame)
 
     async def _send(self, state: _State, frame: Frame) -> None:
         try:

@@ -47,6 +47,7 @@ from sdterm.tui.widgets.more import MoreOptions, Section, SectionTitle
 from sdterm.tui.widgets.parameter import Parameter, parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
+from sdterm.tui.work import begin
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Picture
@@ -356,7 +357,7 @@ class GenerateScreen(BaseScreen):
 
     @on(Parameter.Given)
     def _given(self, event: Parameter.Given) -> None:
-        self.run_worker(self.sources.give(event.parameter.field, event.text))
+        begin(self, self.sources.give, event.parameter.field, event.text)
 
     @on(Parameter.Entered)
     def _entered(self, event: Parameter.Entered) -> None:
@@ -441,7 +442,7 @@ class GenerateScreen(BaseScreen):
         self._reading[key] = self.set_timer(_READ_AFTER, lambda: self._read(editor, tell))
 
     def _read(self, editor: PromptEditor, tell: bool) -> None:
-        self.run_worker(self._tell_reading(editor, tell), group=f"read-{editor.id}", exclusive=True)
+        begin(self, self._tell_reading, editor, tell, instead=f"read-{editor.id}")
 
     async def _tell_reading(self, editor: PromptEditor, tell: bool) -> None:
         text = editor.text
@@ -463,7 +464,7 @@ class GenerateScreen(BaseScreen):
 
     @on(PromptEditor.CompletionWanted)
     def _complete(self, event: PromptEditor.CompletionWanted) -> None:
-        self.run_worker(self._offer(event), group="complete", exclusive=True)
+        begin(self, self._offer, event, instead="complete")
 
     @on(PromptEditor.StyleTaken)
     def _take_style(self, event: PromptEditor.StyleTaken) -> None:
@@ -479,9 +480,8 @@ class GenerateScreen(BaseScreen):
 
     @on(PromptEditor.AnotherWanted)
     def _pick_another(self, event: PromptEditor.AnotherWanted) -> None:
-        self.run_worker(
-            self.filling.pick_network(event.editor.text[event.start : event.end], event.editor.replace_network)
-        )
+        tag = event.editor.text[event.start : event.end]
+        begin(self, self.filling.pick_network, tag, event.editor.replace_network)
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
@@ -650,16 +650,16 @@ class GenerateScreen(BaseScreen):
         self.drawing.repeat_last()
 
     def action_history(self) -> None:
-        self.run_worker(self.filling.pick_prompt())
+        begin(self, self.filling.pick_prompt)
 
     def action_older_prompt(self) -> None:
-        self.run_worker(self.filling.turn(1), group="turn")
+        begin(self, self.filling.turn, 1)
 
     def action_newer_prompt(self) -> None:
-        self.run_worker(self.filling.turn(-1), group="turn")
+        begin(self, self.filling.turn, -1)
 
     def action_edit_outside(self) -> None:
-        self.run_worker(self.filling.edit_outside())
+        begin(self, self.filling.edit_outside)
 
     def action_undo(self) -> None:
         name = self.form.back()
@@ -681,7 +681,7 @@ class GenerateScreen(BaseScreen):
 
         def typed(text: str | None) -> None:
             if text and (infotext := infotext_in(text, reads_files=not refused)) is not None:
-                self.run_worker(self.filling.offer(infotext))
+                begin(self, self.filling.offer, infotext)
             elif text and refused:
                 self.shell.say(refused)
             elif text:
@@ -691,7 +691,7 @@ class GenerateScreen(BaseScreen):
 
     @on(InfotextPasted)
     def _offer_pasted(self, event: InfotextPasted) -> None:
-        self.run_worker(self.filling.offer(event.infotext))
+        begin(self, self.filling.offer, event.infotext)
 
     def action_recent(self) -> None:
         """Go to the pictures drawn last, also where there is no room for them beside the form."""

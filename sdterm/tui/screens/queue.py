@@ -24,6 +24,7 @@ from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.state import clock, passes
 from sdterm.tui.widgets.invitation import empty_list
 from sdterm.tui.widgets.rows import cell
+from sdterm.tui.work import begin
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, JobView, WorkerView
@@ -160,7 +161,7 @@ class QueueScreen(TableScreen["JobView"]):
     # --- keys --------------------------------------------------------------------------------------------------------
 
     def _do(self, call: HostCall[Any]) -> None:
-        self.run_worker(self._done(call))
+        begin(self, self._done, call)
 
     async def _done(self, call: HostCall[Any]) -> None:
         if await self.ask(call) is not None:
