@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from sdterm.tui.app import Workstation
+from sdterm.tui.palette import Palette
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.gallery import PictureTable
@@ -238,5 +239,24 @@ def test_the_gallery_marks_compares_and_deletes_too(drawn: Running) -> None:
         await pilot.press("down", "c")
         await comparing(app, pilot)
         assert "[Gallery]" in screen_text(app), "where it was opened"
+
+    drive(drawn, act)
+
+
+def test_with_its_last_picture_a_comparison_goes_and_what_stands_over_it(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = await ready(app, pilot)
+        ids = [picture.id for picture in recent.pictures[:2]]
+        await pilot.press("1", "space", "2", "space", "c")
+        await comparing(app, pilot)
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, Palette), "the palette")
+        for number in ids:
+            drawn.client.delete_picture(number)
+        try:
+            await until(pilot, lambda: app.screen is app.desk, "the form")
+        finally:
+            for number in ids:
+                drawn.client.restore_picture(number)
 
     drive(drawn, act)

@@ -67,7 +67,7 @@ def test_inpaint_hires_and_upscale(tmux: Tmux, host: Running) -> None:
     tmux.press("M-r")
     tmux.until("┏━ Recent")
     tmux.press("a")
-    tmux.until(rf"{inpainted.id}  128x128")
+    tmux.until(rf"(?s)2/2  {inpainted.id}  128x128.*What differs")
     tmux.press("Space")
     tmux.until("source  128x128")
     tmux.press("Escape")

@@ -82,6 +82,12 @@ class BaseScreen(HasShell, Screen[None]):
     def up(self) -> None:
         """The host is there (again): what was shown may be old."""
 
+    def leave(self) -> None:
+        """Leave this screen, and with it what was opened over it."""
+        while self.app.screen is not self:
+            self.app.pop_screen()
+        self.dismiss()
+
     def place(self) -> object:
         """Where the user is in it; None if that is nothing to keep."""
         return None

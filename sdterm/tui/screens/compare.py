@@ -178,7 +178,7 @@ class CompareScreen(PictureActions, BaseScreen):
         self._pictures = [each for each in self._pictures if each.id != picture]
         ids = [each.id for each in self._pictures]
         if not ids:
-            self.dismiss()
+            self.leave()
             return
         for side, was in enumerate(shown):
             others = [at for at, each in enumerate(ids) if each != shown[1 - side]] or [0]

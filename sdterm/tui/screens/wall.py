@@ -52,7 +52,7 @@ class WallScreen(BaseScreen):
         told = counted("#{job}  {number} image", "#{job}  {number} images", len(pictures), job=job)
         wall.border_title = told if job is not None else tr("Recent")
         if not pictures:
-            self.action_leave()
+            self.leave()
             return
         here = wall.chosen() or self._around
         ids = [picture.id for picture in pictures]
