@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.console import RenderableType
 from textual import events, on, work
 from textual.actions import ActionParseResult
 from textual.await_complete import AwaitComplete
@@ -212,15 +211,14 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.link.close()
         self.exit()
 
-    def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
-        """Leave. From here on Textual mounts nothing: what would mount it has to have been given up before."""
-        self.workers.cancel_all()
-        super().exit(result, return_code, message)
-
     def pop_screen(self) -> AwaitComplete:
         if not self.is_screen_installed(self.screen):
             self._give_up(self.screen)
         return super().pop_screen()
+
+    async def _replace_screen(self, screen: Screen[Any]) -> Screen[Any]:
+        await screen._mounted_event.wait()  # one that had to go before it has its widgets would look for them
+        return await super()._replace_screen(screen)
 
     def _give_up(self, screen: Screen[Any]) -> None:
         """What a screen that goes waits for, it could not show: its widgets go before its workers are cancelled."""
@@ -268,6 +266,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def _handle_exception(self, error: Exception) -> None:
         """A defect ends a command, or at worst the interface, and never what is drawn. What a programmer wants to know
         goes to a file."""
+        if self._exit:  # no defect: Textual mounts nothing any more, and what just wanted to looks for it in vain
+            return
         if self.is_headless:  # a test wants to know
             super()._handle_exception(error)
             return
@@ -886,8 +886,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     async def _recompose(self) -> None:
         focused = self.desk.focused
         await self.desk.recompose()
-        if self._exit:  # left meanwhile: the form has no fields any more
-            return
         where = f"#{focused.id}" if focused and focused.id else "#prompt"
         for widget in self.desk.query(where):
             widget.focus()

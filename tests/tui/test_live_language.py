@@ -1,6 +1,9 @@
 """A language that is chosen while the workstation is open: all of it is said anew, and one stays where one is."""
 
+import asyncio
+
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -12,6 +15,9 @@ from sdterm.tui.screens.settings import SettingsScreen
 from sdterm.tui.widgets.bars import Note
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, text_of, until
+
+OTHERS = ["f1", "f2", "f4", "f6", "f10", "f12", "alt+c", "alt+i", "alt+l", "alt+n", "alt+p", "alt+r", "alt+w", "alt+x"]
+OTHERS += ["ctrl+l", "ctrl+r", "ctrl+t", "ctrl+z", "escape", "down"]
 
 
 def test_all_that_is_shown_is_said_anew_and_nothing_goes_blank(host: Running) -> None:
@@ -28,6 +34,24 @@ def test_all_that_is_shown_is_said_anew_and_nothing_goes_blank(host: Running) ->
         await until(pilot, lambda: isinstance(app.screen, QueueScreen) and "Warteschlange" in screen_text(app))
 
     drive(host, act, (100, 30))
+
+
+@pytest.mark.parametrize(
+    "key", ["alt+m", "f3", "ctrl+p", *(pytest.param(key, marks=pytest.mark.heavy) for key in OTHERS)]
+)
+def test_keys_pressed_while_all_is_said_anew_end_nothing(key: str, host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.state.host == "up" and app.desk.filling.offers.catalogue)
+        for language, ticks in (("de", 1), ("ja", 4), ("de", 9), ("ja", 16)):
+            app.change_language(language)
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            for pressed in (key, "tab", "alt+m", key):
+                app.post_message(Key(pressed, None))
+            await pilot.pause(0.15)
+            app.go("generate")
+
+    drive(host, act)  # which fails with what the workstation would leave in the terminal
 
 
 def test_what_the_host_refuses_is_said_in_the_language_of_the_workstation(host: Running) -> None:

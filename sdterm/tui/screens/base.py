@@ -134,7 +134,9 @@ class BaseScreen(HasShell, Screen[None]):
         self._fit(self.app.size)
         if self.focused is None and self.AUTO_FOCUS and not self.has_class("-small"):
             before = self._focused_last
-            (before if before and before.is_attached else self.query(self.AUTO_FOCUS).first()).focus()
+            there = [before] if before and before.is_attached else [*self.query(self.AUTO_FOCUS).results(Widget)]
+            for found in there[:1]:  # none while the form is made anew
+                found.focus()
         for widget in self.walk_children():
             widget.refresh()
         self.app.refresh(repaint=True, layout=True)

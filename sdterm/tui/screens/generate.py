@@ -114,8 +114,9 @@ class GenerateScreen(BaseScreen):
                         with Horizontal():
                             yield from _pairs(row, values)
                 yield MoreOptions()
-                yield Recent()
-            picture = ChosenPicture(lambda: self.query_one(Recent))
+                recent = Recent()
+                yield recent
+            picture = ChosenPicture(lambda: recent)
             picture.invitation = self._invitation
             yield picture
 
@@ -254,8 +255,8 @@ class GenerateScreen(BaseScreen):
             await more.show(
                 [*self._sections(values)], lambda field: self._read_field(field, values), self.shell.picture_mode()
             )
-            if focus:
-                self.set_focus(more.query("SectionTitle, Parameter").first())  # before they are made anew
+            if focus and (lines := more.query("SectionTitle, Parameter")):  # none while the form is made anew
+                self.set_focus(lines.first())  # at once: they may be made anew
             for view in more.query(PictureView):
                 self._show_source(view)
         self._filling_more -= 1
