@@ -217,11 +217,11 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         return super().pop_screen()
 
     async def _replace_screen(self, screen: Screen[Any]) -> Screen[Any]:
-        await screen._mounted_event.wait()  # one that had to go before it has its widgets would look for them
+        await screen._mounted_event.wait()  # a screen removed before it has its widgets fails in on_mount
         return await super()._replace_screen(screen)
 
     def _give_up(self, screen: Screen[Any]) -> None:
-        """What a screen that goes waits for, it could not show: its widgets go before its workers are cancelled."""
+        """Cancel what a closing screen waits for: Textual removes its widgets before it cancels its workers."""
         for part in screen.walk_children(with_self=True):
             self.workers.cancel_node(part)
 
@@ -266,7 +266,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def _handle_exception(self, error: Exception) -> None:
         """A defect ends a command, or at worst the interface, and never what is drawn. What a programmer wants to know
         goes to a file."""
-        if self._exit:  # no defect: Textual mounts nothing any more, and what just wanted to looks for it in vain
+        if self._exit:  # no defect: an app that is leaving mounts no widgets, and whoever needs them fails
             return
         if self.is_headless:  # a test wants to know
             super()._handle_exception(error)

@@ -20,6 +20,6 @@ class Node(Protocol):
 def begin(
     node: Node, work: Callable[[*Given], Coroutine[Any, Any, Any]], *given: *Given, instead: str = ""
 ) -> Worker[Any]:
-    """Begin this, instead of what was begun before under that name. Its coroutine is made only then: what is cancelled
-    before leaves none behind that nobody awaited."""
+    """Begin this work. instead: a name; what was begun under it before is cancelled. The coroutine is made when the
+    work begins, so that work cancelled before leaves none that was never awaited."""
     return node.run_worker(partial(work, *given), group=instead or "default", exclusive=bool(instead))
