@@ -247,6 +247,8 @@ class Palette(HasShell, ModalScreen[None]):
             self._leave_with(self._found[at])
 
     def _leave_with(self, command: Command) -> None:
+        if not self.is_active:  # it was closed or covered while it asked
+            return
         self._stop_trying()
         self.dismiss()
         self.app.call_later(command.run)

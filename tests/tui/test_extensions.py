@@ -8,6 +8,7 @@ from textual.widgets import DataTable, Input
 
 from sdterm.core.extensions.install.install import apply, prepare_install
 from sdterm.core.extensions.install.manage import remove
+from sdterm.core.extensions.install.records import changing
 from sdterm.tui.app import Workstation
 from sdterm.tui.screens.extensions import ExtensionsScreen
 from sdterm.tui.screens.pick import Ask, Type
@@ -73,6 +74,31 @@ def test_an_install_that_is_refused_is_not_called_done(host: Running) -> None:
         await pilot.press("y")
         await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen) and "is loaded" not in note(app))
         assert note(app).startswith("! Another sdterm changed er-sde meanwhile. Review it again.")
+
+    try:
+        drive(host, act)
+    finally:
+        remove(root, "er-sde", print)
+
+
+def test_what_was_agreed_to_is_done_though_another_language_is_chosen_meanwhile(host: Running) -> None:
+    root, source = host.settings.root, str(REPOSITORY / "examples" / "er_sde")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("alt+x")
+        await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen))
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, Type))
+        app.screen.query_one(Input).value = source
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        with changing(root):  # which it waits for
+            await pilot.press("y")
+            await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen))
+            closed = app.screen
+            app.change_language("de")
+            await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen) and app.screen is not closed)
+        await until(pilot, lambda: "er-sde" in rows(app))
 
     try:
         drive(host, act)

@@ -1,5 +1,6 @@
 """Gallery, queue, models, settings, help, palette, jump mode: each on a real host."""
 
+import asyncio
 import itertools
 import time
 import tomllib
@@ -16,6 +17,7 @@ from textual import events
 from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList, Static
+from textual.worker import Worker
 
 from sdterm.api import JobView
 from sdterm.core.settings.paths import EMBEDDINGS, LORAS
@@ -504,6 +506,36 @@ def test_the_palette_takes_what_matches_the_whole_word_or_nothing(drawn: Running
         for key in ("backspace", "y", "enter"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: app.screen.query(PictureTable))
+
+    drive(drawn, act)
+
+
+def test_enter_in_a_palette_that_was_closed_while_it_asked_closes_nothing_more(
+    drawn: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, wait = asyncio.Event(), Worker.wait
+
+    async def waiting(self: Worker[None]) -> None:
+        waits.set()
+        await wait(self)
+
+    monkeypatch.setattr(Worker, "wait", waiting)
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.state.host == "up" and app.models)
+        process = drawn.host
+        process.suspend()
+        try:
+            await pilot.press("ctrl+p")
+            await until(pilot, lambda: isinstance(app.screen, Palette) and app.focused)
+            for key in (*"gallery", "enter"):
+                app.post_message(events.Key(key, key if len(key) == 1 else None))
+            await waits.wait()
+            app.go("generate")
+        finally:
+            process.resume()
+        await pilot.pause()
+        assert app.screen is app.desk
 
     drive(drawn, act)
 

@@ -18,6 +18,7 @@ from sdterm.tui.language import said, tr
 from sdterm.tui.screens.pick import Ask, Type
 from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.widgets.invitation import empty_list
+from sdterm.tui.work import begin
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Extension
@@ -159,27 +160,38 @@ class ExtensionsScreen(TableScreen["Listed"]):
 
     async def _agree(self, proposal: Proposal | None) -> None:
         """Show what would be done, and do it if that is agreed to."""
-        from sdterm.core.extensions.install.install import apply, discard
+        from sdterm.core.extensions.install.install import discard
         from sdterm.core.extensions.install.summary import told
 
         if proposal is None:
             return
+        if proposal.unchanged:
+            await asyncio.to_thread(discard, proposal)
+            self.say(tr("{name} is up to date.", name=proposal.slug))
+            return
+        deed = tr("approve it") if proposal.in_place else tr("install it")
+        agreed = False
+        try:
+            key = await self.app.push_screen_wait(Ask(proposal.slug, told(proposal), [("y", deed)]))
+            agreed = key == "y"
+        finally:
+            if not agreed:
+                await asyncio.to_thread(discard, proposal)
+        if agreed:
+            begin(self.app, self._apply, proposal)  # which goes on though this screen is closed
+
+    async def _apply(self, proposal: Proposal) -> None:
+        from sdterm.core.extensions.install.install import apply
 
         def do() -> str:
             apply(proposal, self._report)
             return tr("{name} is there.", name=proposal.slug)
 
-        try:
-            if proposal.unchanged:
-                self.say(tr("{name} is up to date.", name=proposal.slug))
-                return
-            deed = tr("approve it") if proposal.in_place else tr("install it")
-            key = await self.app.push_screen_wait(Ask(proposal.slug, told(proposal), [("y", deed)]))
-            if key == "y" and (done := await self._do(do)):
-                self.say(done)
-        finally:
-            await asyncio.to_thread(discard, proposal)
-        self._load()
+        if done := await self._do(do):
+            self.shell.say(done)
+        for screen in {self, self.app.screen}:  # another one since a language was chosen
+            if isinstance(screen, ExtensionsScreen) and screen.is_running:
+                screen.up()
 
     def action_remove_extension(self) -> None:
         item = self.chosen()
@@ -203,7 +215,7 @@ class ExtensionsScreen(TableScreen["Listed"]):
 
     def _report(self, sentence: str) -> None:
         """Progress, from the thread that works."""
-        self.app.call_from_thread(self.say, sentence)
+        self.app.call_from_thread(self.shell.say, sentence)
 
     async def _do(self, act: Callable[[], R]) -> R | None:
         """Do something slow in a thread; None if it was refused, which is said."""
@@ -214,5 +226,5 @@ class ExtensionsScreen(TableScreen["Listed"]):
         try:
             return await asyncio.to_thread(act)
         except (ExtensionError, RecordsError, UnknownNameError) as error:
-            self.say("! " + said(str(error)))
+            self.shell.say("! " + said(str(error)))
             return None
