@@ -142,7 +142,27 @@ def weights_of(module: torch.nn.Module) -> dict[str, str]:
 def looked_at(module: Any, part: str, model: str) -> tuple[dict[str, str], list[torch.Tensor]]:
     """Its weights as they were read, and what it computes in float32: in bfloat16 rounding would hide what a wrong
     number of heads does."""
-    return weights_of(module), one_pass(module.float(), part, model)
+    return weights_of(module), one_pass(in_float32(module), part, model)
+
+
+def in_float32(module: torch.nn.Module) -> torch.nn.Module:
+    """What computes in float32 with the weights that it has. Each layer's are turned only while it runs: SDXL's UNet
+    alone would take 10 GB, beside other tests more than there is."""
+
+    def up(layer: torch.nn.Module, *_: object) -> None:
+        layer.float()
+
+    def down(layer: torch.nn.Module, *_: object) -> None:
+        layer.bfloat16()
+
+    for layer in module.modules():
+        if not list(layer.children()) and list(layer.parameters(recurse=False)):
+            layer.register_forward_pre_hook(up)
+            layer.register_forward_hook(down)
+        else:
+            for own in layer.parameters(recurse=False):
+                own.data = own.data.float()
+    return module
 
 
 def one_pass(module: Any, part: str, model: str) -> list[torch.Tensor]:
