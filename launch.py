@@ -426,12 +426,32 @@ def install_pip(place: Place, settings: Mapping[str, str]) -> None:
 def forget_half_installed(place: Place, packages: Path, listed: AbstractSet[str]) -> None:
     """Remove what pip would take for complete and is not: it or uv was killed, or a power cut took what it had written.
     In a Python that is someone else's, only of what is listed and has an INSTALLER."""
+    half: list[Path] = []
+    whole: list[Path] = []
     for folder in packages.glob("*.dist-info"):
         ours = place.venv or ((folder / "INSTALLER").is_file() and plain(folder.name.partition("-")[0]) in listed)
-        if ours and is_half_installed(folder):
-            delete(folder)
+        (half if ours and is_half_installed(folder) else whole).append(folder)
+    aside = [folder for folder in half if folder.name.startswith("~")]  # pip's, until the new version is there
+    if place.venv and aside:  # what it had not yet put aside would stay among the new version's files
+        kept = {path for folder in whole for path in recorded(folder)}
+        for path in {path for folder in aside for path in recorded(folder)} - kept:
+            with suppress(OSError, ValueError):
+                os.unlink(path)
+    for folder in half:
+        delete(folder)
     for leftover in packages.glob("~*") if place.venv else ():
-        delete(leftover)  # pip puts an old version aside like this, until the new one is there
+        delete(leftover)
+
+
+def recorded(folder: Path) -> set[str]:
+    """A package's files in its environment, as the RECORD of its dist-info folder has them; none if that is broken."""
+    environment = os.path.normpath(folder.parents[3]) + os.sep
+    try:
+        with (folder / "RECORD").open(encoding="utf-8", newline="") as lines:
+            paths = {os.path.normpath(folder.parent / row[0]) for row in csv.reader(lines) if row}
+    except (OSError, ValueError, csv.Error):
+        return set()
+    return {path for path in paths if path.startswith(environment)}
 
 
 def is_half_installed(folder: Path) -> bool:

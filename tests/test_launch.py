@@ -381,6 +381,20 @@ def test_an_upgrade_carries_on_from_any_moment(clone: Clone, tmp_path: Path, has
         assert files_of(venv) == whole, (moment, number)
 
 
+@pytest.mark.few(1)
+@pytest.mark.parametrize("has_uv", BOTH)
+def test_of_an_old_version_that_was_half_put_aside_no_file_stays(clone: Clone, has_uv: bool) -> None:
+    clone.has_uv = has_uv
+    (clone.folder / "requirements.txt").write_text("large==1.0\n")
+    clone.shown()
+    # pip was killed once it had put the first of its two folders aside
+    (clone.packages / "large-1.0.dist-info").rename(clone.packages / "~arge-1.0.dist-info")
+    (clone.folder / "requirements.txt").write_text("large==9.9\n")
+    clone.shown()
+    assert {path.name[:4] for path in (clone.packages / "large").glob("*.py")} == {"of_9"}
+    assert (clone.packages / "alpha.py").is_file(), "what another package has stays"
+
+
 def test_an_environment_that_was_being_made_is_made_anew(clone: Clone) -> None:
     venv = clone.folder / ".venv"
     activate, mark = venv / "bin" / "activate", venv / ".installing-environment"
