@@ -283,6 +283,22 @@ def test_a_value_that_cannot_be_is_marked_while_it_is_typed_and_refused_in_words
     drive(host, act)
 
 
+def test_what_was_just_typed_stays_when_the_lists_come(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await ready(app, pilot)
+        steps = field(app, "steps")
+        await go_to(pilot, steps)
+        steps.action_delete_left()  # whose message is on its way
+        app.desk.learned()
+        assert steps.value == ""
+        await pilot.press(*"60")
+        assert steps.value == "60"
+        await pilot.press("tab")
+        assert app.desk.form.values()["steps"] == "60"
+
+    drive(host, act)
+
+
 def test_a_value_that_is_too_long_is_cut_at_its_end(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await ready(app, pilot)

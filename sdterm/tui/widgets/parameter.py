@@ -88,7 +88,8 @@ class Parameter(HasShell, Input):
     def show(self, value: str) -> None:
         """Another value, not from here: no reason to take away what somebody is typing."""
         value = printable(value, _LONGEST)
-        if self.has_focus and (value == self.value or self.has_class("-refused")):
+        is_told = self.value == self._shown  # a key's change is told a moment after it
+        if self.has_focus and (value == self.value or not is_told or self.has_class("-refused")):
             return
         self._former = value
         self.show_refusal(False)
