@@ -16,6 +16,7 @@ from sdterm.tui.widgets.bars import Note
 from tests.host.running import REPOSITORY, Running
 from tests.tui.conftest import drive, screen_text, text_of, until
 
+SOURCE = str(REPOSITORY / "examples" / "er_sde")
 BROKEN = "from sdterm.hooks import hookimpl\n@hookimpl\ndef sdterm_samplerz(): return []\n"
 
 
@@ -29,17 +30,22 @@ def rows(app: Workstation) -> dict[str, str]:
     return {str(row[0]): str(row[3]) for row in map(table.get_row_at, range(table.row_count))}
 
 
+async def ask_to_install(app: Workstation, pilot: Pilot[None]) -> None:
+    """Go to the Extensions screen and there as far as the question whether ER SDE is to be installed."""
+    await pilot.press("alt+x")
+    await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen) and "example_midpoint" in rows(app))
+    await pilot.press("i")
+    await until(pilot, lambda: isinstance(app.screen, Type))
+    app.screen.query_one(Input).value = SOURCE
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, Ask))
+
+
 def test_an_extension_is_installed_switched_and_removed_by_keys(host: Running) -> None:
     folder = host.settings.root / "extensions"
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        await pilot.press("alt+x")
-        await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen) and "example_midpoint" in rows(app))
-        await pilot.press("i")
-        await until(pilot, lambda: isinstance(app.screen, Type))
-        app.screen.query_one(Input).value = str(REPOSITORY / "examples" / "er_sde")
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, Ask))
+        await ask_to_install(app, pilot)
         await until(pilot, lambda: "with all your rights" in " ".join(screen_text(app).split()))
         assert not [path for path in folder.iterdir() if path.name.startswith("er")]  # nothing is there yet
         await pilot.press("y")
@@ -58,17 +64,11 @@ def test_an_extension_is_installed_switched_and_removed_by_keys(host: Running) -
 
 
 def test_an_install_that_is_refused_is_not_called_done(host: Running) -> None:
-    root, source = host.settings.root, str(REPOSITORY / "examples" / "er_sde")
+    root = host.settings.root
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        await pilot.press("alt+x")
-        await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen))
-        await pilot.press("i")
-        await until(pilot, lambda: isinstance(app.screen, Type))
-        app.screen.query_one(Input).value = source
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, Ask))
-        apply(prepare_install(root, source, print), print)  # as another sdterm would, while one reads
+        await ask_to_install(app, pilot)
+        apply(prepare_install(root, SOURCE, print), print)  # as another sdterm would, while one reads
         beneath = app.screen_stack[-2].query_one(Note)
         await until(pilot, lambda: "er-sde is loaded" in text_of(beneath))
         await pilot.press("y")
@@ -82,16 +82,10 @@ def test_an_install_that_is_refused_is_not_called_done(host: Running) -> None:
 
 
 def test_what_was_agreed_to_is_done_though_another_language_is_chosen_meanwhile(host: Running) -> None:
-    root, source = host.settings.root, str(REPOSITORY / "examples" / "er_sde")
+    root = host.settings.root
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        await pilot.press("alt+x")
-        await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen))
-        await pilot.press("i")
-        await until(pilot, lambda: isinstance(app.screen, Type))
-        app.screen.query_one(Input).value = source
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, Ask))
+        await ask_to_install(app, pilot)
         with changing(root):  # which it waits for
             await pilot.press("y")
             await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen))
