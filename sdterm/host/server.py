@@ -91,7 +91,7 @@ class PortServer(uvicorn.Server):
         config = uvicorn.Config(
             app,
             http=partial(BoundedProtocol, listening.socket),  # type: ignore[arg-type]
-            ws="wsproto" if has_pages else "none",
+            ws="sdterm.host.pages.sockets:PageSocket" if has_pages else "none",
             ws_max_size=2**20,
             lifespan="off",
             log_config=None,

@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import shutil
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 import httpx2 as httpx
@@ -139,9 +141,11 @@ def test_a_workstation_ends_with_its_token_and_there_are_not_too_many(
     assert not [*there.run_folder.folder.glob("page-*")], "nothing is left of its token"
 
 
-@pytest.mark.heavy
-@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl")
-def test_a_workstation_in_a_page_reaches_its_host_over_tls_whatever_the_certificates_name(tmp_path: Path) -> None:
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, Any]:
+    """The settings of a host that is reached by TLS, with a certificate for another name."""
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl")
     certificate, key = str(tmp_path / "host.crt"), str(tmp_path / "host.key")
     subprocess.run(
         [
@@ -151,7 +155,14 @@ def test_a_workstation_in_a_page_reaches_its_host_over_tls_whatever_the_certific
         check=True,
         capture_output=True,
     )
-    with served(tmp_path, pages=True, tls_certfile=certificate, tls_keyfile=key) as it:
+    return {"tls_certfile": certificate, "tls_keyfile": key}
+
+
+@pytest.mark.heavy
+def test_a_workstation_in_a_page_reaches_its_host_over_tls_whatever_the_certificates_name(
+    tmp_path: Path, tls: dict[str, Any]
+) -> None:
+    with served(tmp_path, pages=True, **tls) as it:
 
         async def act() -> None:
             async with socket(it.url, ("", it.token("generate")), origin=it.url) as page:
@@ -160,6 +171,26 @@ def test_a_workstation_in_a_page_reaches_its_host_over_tls_whatever_the_certific
                     shown = (shown + await page.receive_bytes(timeout=120))[-(2**16) :]
 
         asyncio.run(act())
+
+
+def test_a_host_ends_though_the_connection_of_a_page_outlives_its_socket(tmp_path: Path, tls: dict[str, Any]) -> None:
+    wsproto, events = pytest.importorskip("wsproto"), pytest.importorskip("wsproto.events")
+    page = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+    with ExitStack() as after, served(tmp_path, pages=True, **tls) as it:
+        context = ssl.create_default_context(cafile=tls["tls_certfile"])
+        line = after.enter_context(create_connection(("127.0.0.1", it.port), timeout=60))
+        line = after.enter_context(context.wrap_socket(line, server_hostname="gpu.example.org"))
+
+        def wait_for(wanted: type) -> None:
+            while not any([isinstance(event, wanted) for event in page.events()]):
+                page.receive_data(line.recv(2**16) or pytest.fail("the host has hung up"))
+
+        basic = b"Basic " + base64.b64encode(f":{it.token('generate')}".encode())
+        headers = [(b"authorization", basic), (b"origin", it.url.encode())]
+        line.sendall(page.send(events.Request(f"127.0.0.1:{it.port}", "/page/socket", extra_headers=headers)))
+        wait_for(events.AcceptConnection)
+        line.sendall(page.send(events.CloseConnection(1000)))
+        wait_for(events.CloseConnection)
 
 
 @pytest.mark.parametrize(
