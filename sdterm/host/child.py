@@ -33,7 +33,7 @@ class Child:
 
     def __init__(self, transport: SubprocessTransport, protocol: "_Protocol") -> None:
         self._process = Process(transport, protocol, asyncio.get_running_loop())
-        self._ended = protocol.ended
+        self._protocol = protocol
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self.stdin, self.stdout, self.stderr = self._process.stdin, self._process.stdout, self._process.stderr
 
@@ -66,7 +66,7 @@ class Child:
 
     async def wait(self) -> int:
         """Its exit code, once it and all that it started are gone."""
-        await self._ended.wait()
+        await self._protocol.ended.wait()
         assert self._process.returncode is not None
         return self._process.returncode
 
@@ -74,6 +74,12 @@ class Child:
         """End it now."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+
+    async def end(self) -> None:
+        """End it now, and wait until nothing is left of it: what it has written can be read to its end."""
+        self.kill()
+        await self.wait()
+        await self._protocol.close()
 
 
 async def end_strays(folder: Path) -> None:
@@ -92,6 +98,7 @@ class _Protocol(SubprocessStreamProtocol):
         self._child: SubprocessTransport | None = None
         self._ending: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
+        self._unread, self._all_read = {1, 2}, asyncio.Event()
 
     def connection_made(self, transport: Any) -> None:
         self._child = transport
@@ -101,6 +108,17 @@ class _Protocol(SubprocessStreamProtocol):
         super().process_exited()
         self._ending = asyncio.create_task(self._end())
 
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        super().pipe_connection_lost(fd, exc)
+        self._unread.discard(fd)
+        if not self._unread:
+            self._all_read.set()
+
+    async def close(self) -> None:
+        """Wait until the pipes of a child that has ended are closed."""
+        assert self._ending
+        await asyncio.wait({self._ending})
+
     async def _end(self) -> None:
         child = self._child
         assert child
@@ -109,7 +127,8 @@ class _Protocol(SubprocessStreamProtocol):
         await in_thread(partial(_kill_marked, lambda mark: mark == self._mark))
         self.ended.set()
         try:
-            await asyncio.sleep(_LAST_WORDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_read.wait(), _LAST_WORDS)
         finally:
             child.close()
 

@@ -72,8 +72,7 @@ class Prober:
         if self._leaving:
             self._leaving.cancel()
         if process:
-            process.kill()
-            await process.wait()
+            await process.end()
 
     async def _send(self, asked: bytes) -> Child:
         if not self._process or not self._process.is_alive:

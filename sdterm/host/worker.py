@@ -225,8 +225,7 @@ class WorkerProcess:
             try:
                 await asyncio.wait_for(self._process.wait(), 5)
             except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
+                await self._process.end()
         self._gone()
 
     async def _note(self) -> None:

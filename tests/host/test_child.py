@@ -32,7 +32,7 @@ async def brood(folder: Path, *more: str) -> tuple[Child, list[int]]:
     return child, [int(word) for word in (await child.stdout.readline()).split()]
 
 
-@pytest.mark.parametrize("how", ["killed", "by itself"])
+@pytest.mark.parametrize("how", ["killed", "ended", "by itself"])
 def test_its_end_is_seen_and_takes_all_along_that_it_started(tmp_path: Path, how: str) -> None:
     async def act() -> None:
         child, started = await brood(tmp_path, *(["leave"] if how == "by itself" else []))
@@ -40,6 +40,8 @@ def test_its_end_is_seen_and_takes_all_along_that_it_started(tmp_path: Path, how
         if how == "killed":
             assert child.is_alive
             child.kill()
+        if how == "ended":
+            await asyncio.wait_for(child.end(), 60)
         code = await asyncio.wait_for(child.wait(), 60)
         assert code == (3 if how == "by itself" else -9)
         assert not child.is_alive and all(map(gone, started))

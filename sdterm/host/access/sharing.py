@@ -204,8 +204,7 @@ async def kept_up(tunnel: Tunnel, port: int, folder: Path) -> AsyncGenerator[New
                     before, is_open, failures = found[1], True, 0
                     yield News(tunnel.of_port.format(before), "")
         finally:
-            child.kill()
-            await child.wait()
+            await child.end()
         _log.warning("the tunnel by %s ended: %s", tunnel.program, said)
         yield News("", _why(tunnel.program, said.rstrip("."), is_open))
         await asyncio.sleep(pause_after(failures))

@@ -155,8 +155,9 @@ async def _send(child: Child, kind: bytes, payload: bytes) -> None:
 
 
 async def _end(child: Child) -> None:
-    with contextlib.suppress(ConnectionError, RuntimeError, TimeoutError):
-        await asyncio.wait_for(_tell(child, type="quit"), _BYE)
-        await asyncio.wait_for(child.wait(), _BYE)
-    child.kill()
-    await child.wait()
+    try:
+        with contextlib.suppress(ConnectionError, RuntimeError, TimeoutError):
+            await asyncio.wait_for(_tell(child, type="quit"), _BYE)
+            await asyncio.wait_for(child.wait(), _BYE)
+    finally:
+        await child.end()

@@ -12,6 +12,7 @@ from socket import create_connection
 from typing import Any
 
 import httpx2 as httpx
+import psutil
 import pytest
 
 from sdterm.core.settings.logins import logins
@@ -19,6 +20,7 @@ from sdterm.core.settings.settings import resolve
 from sdterm.core.settings.tokens import revoke_token
 from sdterm.host.pages import pages, workstation
 from tests.host.access.serving import Served, served
+from tests.host.running import is_there, wait_until
 
 aiohttp = pytest.importorskip("aiohttp")
 pytest.importorskip("textual_serve")
@@ -173,7 +175,11 @@ def test_a_workstation_in_a_page_reaches_its_host_over_tls_whatever_the_certific
         asyncio.run(act())
 
 
-def test_a_host_ends_though_the_connection_of_a_page_outlives_its_socket(tmp_path: Path, tls: dict[str, Any]) -> None:
+def workstations(there: Served) -> list[psutil.Process]:
+    return [each for each in psutil.Process().children() if there.url in each.cmdline()]
+
+
+def test_a_host_ends_with_the_workstation_of_a_page_that_is_just_closed(tmp_path: Path, tls: dict[str, Any]) -> None:
     wsproto, events = pytest.importorskip("wsproto"), pytest.importorskip("wsproto.events")
     page = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
     with ExitStack() as after, served(tmp_path, pages=True, **tls) as it:
@@ -189,8 +195,12 @@ def test_a_host_ends_though_the_connection_of_a_page_outlives_its_socket(tmp_pat
         headers = [(b"authorization", basic), (b"origin", it.url.encode())]
         line.sendall(page.send(events.Request(f"127.0.0.1:{it.port}", "/page/socket", extra_headers=headers)))
         wait_for(events.AcceptConnection)
+        wait_until(lambda: workstations(it))
+        (drawn,) = workstations(it)
+        drawn.suspend()  # it does not end by itself
         line.sendall(page.send(events.CloseConnection(1000)))
         wait_for(events.CloseConnection)
+    assert not is_there(drawn)
 
 
 @pytest.mark.parametrize(
