@@ -79,7 +79,7 @@ class Child:
         """End it now, and wait until nothing is left of it: what it has written can be read to its end."""
         self.kill()
         await self.wait()
-        await self._protocol.close()
+        await self._protocol.wait_closed()
 
 
 async def end_strays(folder: Path) -> None:
@@ -98,7 +98,7 @@ class _Protocol(SubprocessStreamProtocol):
         self._child: SubprocessTransport | None = None
         self._ending: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
-        self._unread, self._all_read = {1, 2}, asyncio.Event()
+        self._open, self._closed = {1, 2}, asyncio.Event()  # the pipes that it writes
 
     def connection_made(self, transport: Any) -> None:
         self._child = transport
@@ -110,11 +110,11 @@ class _Protocol(SubprocessStreamProtocol):
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         super().pipe_connection_lost(fd, exc)
-        self._unread.discard(fd)
-        if not self._unread:
-            self._all_read.set()
+        self._open.discard(fd)
+        if not self._open:
+            self._closed.set()
 
-    async def close(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the pipes of a child that has ended are closed."""
         assert self._ending
         await asyncio.wait({self._ending})
@@ -128,7 +128,7 @@ class _Protocol(SubprocessStreamProtocol):
         self.ended.set()
         try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_read.wait(), _LAST_WORDS)
+                await asyncio.wait_for(self._closed.wait(), _LAST_WORDS)
         finally:
             child.close()
 
