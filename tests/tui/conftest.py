@@ -170,4 +170,5 @@ _KEYS = {
     ">": "greater_than_sign",
     "_": "underscore",
     "-": "minus",
+    "*": "asterisk",
 }

@@ -334,14 +334,16 @@ class GenerateScreen(BaseScreen):
         if field.is_setting or field.kind in ("choice", "switch", "input"):
             return
         self.form.change(self.form.draft.but(**field.write(text, self.values())), tr(field.label), what=field.id)
+        shown.taken(self._read_field(field, self.values()))
 
     @on(Parameter.Settled)
     def _settled(self, event: Parameter.Settled) -> None:
         shown, field = event.parameter, event.parameter.field
         if field.is_setting:
             self.filling.choose(field, shown.value or None)
+            shown.put(self._read_field(field, self.values()))  # the former one, if that cannot be
         elif not shown.value:
-            shown.show(self._read_field(field, self.values()))
+            shown.put(self._read_field(field, self.values()))
             default = printable(shown.value or shown.placeholder) or tr("nothing")
             self.say(tr("{label} is as it comes again: {value}.", label=tr(field.label), value=default))
 

@@ -82,16 +82,19 @@ class Parameter(HasShell, Input):
         super().__init__(value, id=name, compact=True, select_on_focus=self.is_typed)
         self.field = field
         self._shown = value  # what came from the draft is no edit
+        self._said = value  # what the form says, at the latest word
         self._former = value  # what stands there if what is typed is refused
         self.cursor_blink = False
 
     def show(self, value: str) -> None:
-        """Another value, not from here: no reason to take away what somebody is typing."""
+        """What the form says: where it says nothing new, no reason to take away what somebody typed."""
+        if printable(value, _LONGEST) != self._said:
+            self.put(value)
+
+    def put(self, value: str) -> None:
+        """Have a value stand there, whatever was typed."""
         value = printable(value, _LONGEST)
-        is_told = self.value == self._shown  # a key's change is told a moment after it
-        if self.has_focus and (value == self.value or not is_told or self.has_class("-refused")):
-            return
-        self._former = value
+        self._former = self._said = value
         self.show_refusal(False)
         if value != self.value:
             self._shown = self.value = value
@@ -110,6 +113,10 @@ class Parameter(HasShell, Input):
         event.stop()
         if self.was_edited():
             self.post_message(self.Edited(self))
+
+    def taken(self, value: str) -> None:
+        """The form has what was typed, and says this of it: a sum is done, and what is empty has its default."""
+        self._said = printable(value, _LONGEST)
 
     def show_refusal(self, is_refused: bool) -> None:
         """Show whether what is typed could stand there."""
