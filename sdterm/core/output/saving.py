@@ -155,12 +155,12 @@ def _bytes(text: str) -> bytes:
 
 
 def unwritable(folder: Path, error: OSError) -> Failed:
-    """What to tell whoever's image could not be saved."""
+    """What to tell whoever's images cannot be saved."""
     code = _code(error.errno)
     if code == "disk_full":
         return Failed(
             code=code,
-            message=message("The disk is full: an image could not be saved in {folder}.", folder=folder),
+            message=message("The disk is full: images cannot be saved in {folder}.", folder=folder),
             advice=message("Free some space or choose another folder (setting outdir, or --out), then generate again."),
         )
     return Failed(
