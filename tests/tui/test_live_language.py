@@ -48,7 +48,7 @@ def test_keys_pressed_while_all_is_said_anew_end_nothing(key: str, host: Running
                 await asyncio.sleep(0)
             for pressed in (key, "tab", "alt+m", key):
                 app.post_message(Key(pressed, None))
-            await pilot.pause(0.15)
+            await app.heard()
             app.go("generate")
 
     drive(host, act)  # which fails with what the workstation would leave in the terminal
