@@ -1,6 +1,7 @@
 """A child's end: seen by its exit, whoever holds its pipes, and nothing that it started is left."""
 
 import asyncio
+import gc
 import os
 import sys
 from pathlib import Path
@@ -48,6 +49,31 @@ def test_its_end_is_seen_and_takes_all_along_that_it_started(tmp_path: Path, how
         assert await asyncio.wait_for(child.stdout.read(), 60) == b""
 
     asyncio.run(act())
+
+
+def test_its_pipes_are_closed_though_somebody_holds_them_who_cannot_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asyncio complains of a pipe that is open when its loop is closed, in the host's log."""
+    hide = (
+        "import subprocess, sys\n"
+        "sleep = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "print(subprocess.Popen(sleep, start_new_session=True, env={}).pid, flush=True)\n"
+    )
+
+    async def act() -> int:
+        child = await Child.start([sys.executable, "-c", hide], tmp_path, 2**16)
+        hidden = int(await child.stdout.readline())
+        await asyncio.wait_for(child.end(), 60)
+        return hidden
+
+    complaints: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: complaints.append(str(told.exc_value)))
+    hidden = psutil.Process(asyncio.run(act()))
+    assert hidden.is_running(), "else nobody holds them"
+    hidden.kill()
+    gc.collect()
+    assert complaints == []
 
 
 def test_what_it_wrote_before_its_end_is_read(tmp_path: Path) -> None:
