@@ -8,6 +8,8 @@ from typing import get_args
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from textual.app import App
+from textual.css.query import NoMatches
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -109,10 +111,18 @@ async def until(pilot: Pilot[None], condition: Callable[[], object], what: str =
     """Wait for something that is to come."""
     deadline = asyncio.get_running_loop().time() + WITHIN
     pause = 0.02
-    while not condition():
+    while not _holds(pilot.app, condition):
         assert asyncio.get_running_loop().time() < deadline, f"it never came: {what}\n{screen_text(pilot.app)}"
         await pilot.pause(pause)
         pause = min(1.2 * pause, 0.06)  # who waits for long leaves the machine to what it waits for
+
+
+def _holds(app: App[None], condition: Callable[[], object]) -> bool:
+    """A screen that is being opened, or made anew, is not there before its widgets are."""
+    try:
+        return all(screen.is_mounted for screen in app.screen_stack[-1:]) and bool(condition())
+    except NoMatches:
+        return False
 
 
 async def go_to(pilot: Pilot[None], widget: Widget) -> None:
